@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Version, the ISA-tagged namespace, checks and the few compiler attributes that everything else uses.
+//
+// Every inline function of the library lives in an inline namespace whose name spells the compiler flags that change
+// generated code. Two objects of one program built with different -m flags therefore hold two differently named copies,
+// and the linker can never pick the AVX-512 copy of a function for a caller that was built for AVX2.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#define TRITIUM_VERSION_MAJOR 0
+#define TRITIUM_VERSION_MINOR 1
+#define TRITIUM_VERSION_PATCH 0
+#define TRITIUM_VERSION "0.1.0"
+
+#if !defined(__cplusplus) || __cplusplus < 202002L
+#error "tritium needs C++20 (-std=c++20)"
+#endif
+#if defined(__FAST_MATH__)
+#error "tritium must not be compiled with -ffast-math: it breaks NaN checks and the exact integer paths"
+#endif
+static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files are mapped whole");
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tritium needs a little-endian target: model files and packed panels are little-endian and used in place"
+#endif
+
+// 1: ops/ declare functions that the compiled library tritium::kernels defines. 0: ops/ include their code.
+#ifndef TRITIUM_DISPATCH
+#define TRITIUM_DISPATCH 0
+#endif
+
+// Preconditions are real checks in debug and test builds.
+#ifndef TRITIUM_CHECKS
+#ifdef NDEBUG
+#define TRITIUM_CHECKS 0
+#else
+#define TRITIUM_CHECKS 1
+#endif
+#endif
+
+// --- the ABI tag: one letter for each flag that changes code ----------------------------------------------------------
+#if TRITIUM_DISPATCH
+#define TRITIUM_TAG_MODE d
+#else
+#define TRITIUM_TAG_MODE s
+#endif
+#if TRITIUM_CHECKS
+#define TRITIUM_TAG_CHECKS c
+#else
+#define TRITIUM_TAG_CHECKS
+#endif
+#if defined(__AVX512VNNI__)
+#define TRITIUM_TAG_A v
+#elif defined(__AVX512BW__)
+#define TRITIUM_TAG_A f
+#elif defined(__AVX2__)
+#define TRITIUM_TAG_A a
+#elif defined(__AVX__)
+#define TRITIUM_TAG_A o
+#elif defined(__SSE4_1__)
+#define TRITIUM_TAG_A e
+#elif defined(__ARM_FEATURE_SVE)
+#define TRITIUM_TAG_A z
+#elif defined(__ARM_NEON)
+#define TRITIUM_TAG_A n
+#else
+#define TRITIUM_TAG_A b
+#endif
+#if defined(__AVXVNNI__)
+#define TRITIUM_TAG_B w
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define TRITIUM_TAG_B d
+#else
+#define TRITIUM_TAG_B
+#endif
+#if defined(__AVX512BF16__)
+#define TRITIUM_TAG_C h
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define TRITIUM_TAG_C i
+#else
+#define TRITIUM_TAG_C
+#endif
+#if defined(__AMX_INT8__)
+#define TRITIUM_TAG_D t
+#else
+#define TRITIUM_TAG_D
+#endif
+#if defined(__FMA__)
+#define TRITIUM_TAG_E m
+#else
+#define TRITIUM_TAG_E
+#endif
+#define TRITIUM_PASTE7_(a, b, c, d, e, f, g) v0_##a##b##_##c##d##e##f##g
+#define TRITIUM_PASTE7(a, b, c, d, e, f, g) TRITIUM_PASTE7_(a, b, c, d, e, f, g)
+#define TRITIUM_ABI                                                                                            \
+  TRITIUM_PASTE7(TRITIUM_TAG_MODE, TRITIUM_TAG_CHECKS, TRITIUM_TAG_A, TRITIUM_TAG_B, TRITIUM_TAG_C, TRITIUM_TAG_D, \
+                 TRITIUM_TAG_E)
+
+// Opens and closes `tritium` with its tag.
+#define TRITIUM_NAMESPACE_BEGIN \
+  namespace tritium {           \
+  inline namespace TRITIUM_ABI {
+#define TRITIUM_NAMESPACE_END \
+  }                           \
+  }
+
+// --- attributes ------------------------------------------------------------------------------------------------------
+#if defined(__GNUC__) || defined(__clang__)
+#define TRITIUM_INLINE inline __attribute__((always_inline))
+#define TRITIUM_NOINLINE __attribute__((noinline))
+#define TRITIUM_LIKELY(x) __builtin_expect(!!(x), 1)
+#define TRITIUM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#error "tritium needs GCC 12 or newer, or Clang 16 or newer"
+#endif
+
+TRITIUM_NAMESPACE_BEGIN
+
+/// Called when a checked precondition does not hold (TRITIUM_CHECKS builds only). Replaceable, for example by a test.
+using AssumptionHandler = void (*)(const char* condition, const char* file, int line);
+
+namespace detail {
+[[noreturn]] inline void trap(const char*, const char*, int) { __builtin_trap(); }
+inline AssumptionHandler& assumption_handler() {
+  static AssumptionHandler handler = &trap;
+  return handler;
+}
+}  // namespace detail
+
+inline void set_assumption_handler(AssumptionHandler handler) {
+  detail::assumption_handler() = handler != nullptr ? handler : &detail::trap;
+}
+
+TRITIUM_NAMESPACE_END
+
+// A precondition that the caller has promised: checked in debug and test builds, free in release builds.
+#if TRITIUM_CHECKS
+#define TRITIUM_ASSUME(condition) \
+  (TRITIUM_LIKELY(condition) ? (void)0 : ::tritium::detail::assumption_handler()(#condition, __FILE__, __LINE__))
+#else
+#define TRITIUM_ASSUME(condition) ((void)0)
+#endif
