@@ -37,6 +37,8 @@ BLOCK_TYPES = {
 }
 ENCODED_TYPES = [Type.F16, Type.BF16, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q8_0, Type.TQ1_0, Type.TQ2_0,
                  Type.MXFP4]
+# type -> the largest element of a block with scale 1, and a magnitude to draw the others from
+TIE_SCALE_ONE = {Type.Q4_0: (-8, 5), Type.Q5_0: (-16, 13), Type.Q8_0: (127, 100), Type.TQ1_0: (1, 1), Type.TQ2_0: (1, 1)}
 
 
 def random_scales(rng, n):
@@ -70,6 +72,14 @@ def encode_section(rng, kind):
     values[3, 1:] = 0.0
     if kind in (Type.TQ1_0, Type.TQ2_0):
         values[0] = rng.integers(-1, 2, size=length) * 0.75
+    if kind in TIE_SCALE_ONE:  # a row whose scale is exactly 1, with every element half-way between two codes
+        largest, others = TIE_SCALE_ONE[kind]
+        values[4] = rng.integers(-others, others, size=length) + 0.5
+        values[4, 0] = largest
+    if kind in (Type.Q4_1, Type.Q5_1):
+        top = 15 if kind == Type.Q4_1 else 31
+        values[4] = rng.integers(0, top, size=length) + 0.5
+        values[4, :2] = [0, top]
     values = values.astype("<f4")
     blocks = quantize(values.reshape(1, -1), kind)
     return np.ascontiguousarray(blocks).view(np.uint8).tobytes(), values.ravel()

@@ -285,10 +285,14 @@ inline AffineFit search_affine(const float* x, std::size_t n, const std::array<f
   double best_error = std::numeric_limits<double>::infinity();
   const auto try_codes = [&](float inverse, float shift) {
     const AffineMoments sum = affine_moments_at<kTop>(x, n, inverse, shift);
-    const double determinant = count * sum.ll - static_cast<double>(sum.l) * sum.l;  // integers: exact
-    if (determinant <= 0.0) return;
-    double scale = (unfused(count * sum.xl) - unfused(sum_x * sum.l)) / determinant;
-    double min = (unfused(sum.l * sum.xl) - unfused(sum.ll * sum_x)) / determinant;
+    if (sum.ll == 0) return;
+    const double determinant = count * sum.ll - static_cast<double>(sum.l) * sum.l;  // integers: exact; 0: equal codes
+    double scale = 0.0;
+    double min = -1.0;
+    if (determinant > 0.0) {
+      scale = (unfused(count * sum.xl) - unfused(sum_x * sum.l)) / determinant;
+      min = (unfused(sum.l * sum.xl) - unfused(sum.ll * sum_x)) / determinant;
+    }
     if (min < 0.0) {
       min = 0.0;
       scale = sum.xl / sum.ll;
