@@ -33,8 +33,10 @@ std::vector<std::byte> random_block(TensorType type, golden::Random& random) {
   const BlockFormat& format = *block_format(type);
   std::vector<std::byte> block(t.block_bytes);
   for (std::byte& b : block) b = static_cast<std::byte>(random.below(256));
-  if (format.d_offset >= 0) set_u16(block, static_cast<std::size_t>(format.d_offset), static_cast<std::uint16_t>(random.below(0x7C00)));
-  if (format.m_offset >= 0) set_u16(block, static_cast<std::size_t>(format.m_offset), static_cast<std::uint16_t>(random.below(0x7C00)));
+  if (format.d_offset >= 0)
+    set_u16(block, static_cast<std::size_t>(format.d_offset), static_cast<std::uint16_t>(random.below(0x7C00)));
+  if (format.m_offset >= 0)
+    set_u16(block, static_cast<std::size_t>(format.m_offset), static_cast<std::uint16_t>(random.below(0x7C00)));
   if (type == TensorType::tq2_0) {
     for (std::size_t i = 0; i < 64; ++i) {
       const unsigned b = std::to_integer<unsigned>(block[i]);

@@ -78,8 +78,9 @@ TEST_CASE("plain rounding gives the bytes of the gguf package", "[encode]") {
 }
 
 TEST_CASE("searched types are no worse than llama.cpp", "[encode]") {
-  // Relative squared error in percent of llama.cpp's quantizers without importance (quantize_iq4_nl, ..., of the sources in
-  // llama-cpp-python 0.3.36) on the same numbers: 65,536 of the generator below, normal and Student t with 6 degrees.
+  // Relative squared error in percent of llama.cpp's quantizers without importance (quantize_iq4_nl, ..., of the
+  // sources in llama-cpp-python 0.3.36) on the same numbers: 65,536 of the generator below, normal and Student t with 6
+  // degrees.
   struct Bound {
     TensorType type;
     double normal, student;
@@ -109,8 +110,11 @@ TEST_CASE("an element is off by half a step at most where rounding is plain", "[
     double half_steps;  // of max|x|, or of max - min for the types with a minimum
   };
   // q4_0 and q5_0 cut what lies beyond the level opposite to the largest element: a whole step there.
-  const Bound bounds[] = {{TensorType::q4_0, 1.0 / 8},  {TensorType::q4_1, 0.5 / 15}, {TensorType::q5_0, 1.0 / 16},
-                          {TensorType::q5_1, 0.5 / 31}, {TensorType::q8_0, 0.5 / 127}};
+  const Bound bounds[] = {{TensorType::q4_0, 1.0 / 8},
+                          {TensorType::q4_1, 0.5 / 15},
+                          {TensorType::q5_0, 1.0 / 16},
+                          {TensorType::q5_1, 0.5 / 31},
+                          {TensorType::q8_0, 0.5 / 127}};
   golden::Random random(10);
   std::vector<float> x(32);
   for (const Bound& bound : bounds) {
@@ -237,8 +241,8 @@ TEST_CASE("zeros, denormals, constants and lone values stay sane", "[encode]") {
   for (const TensorType type : block_types()) {
     for (const float value : {0.0f, -0.0f, 1e-45f, -1e-45f, 1e-38f, -1e-30f, 1e-12f, -3e-8f, 1e-6f, 0.015625f, -1.0f,
                               1.0f, 3.0f, -1000.0f, 60000.0f}) {
-      // A constant, or one value among zeros, is on the grid of every type up to the rounding of the scale: to f16, and in
-      // the 256-element types to 4 to 8 bits too. Below 2^-24 times the largest level everything may become zero.
+      // A constant, or one value among zeros, is on the grid of every type up to the rounding of the scale: to f16, and
+      // in the 256-element types to 4 to 8 bits too. Below 2^-24 times the largest level everything may become zero.
       // mxfp4 cuts values just below a power of two from 8 to 6 units.
       const double part = type == TensorType::mxfp4 ? 0.25 : 1.0 / 16;
       const double allowed = part * std::fabs(static_cast<double>(value)) + 128 * 0x1p-24;
@@ -308,8 +312,8 @@ TEST_CASE("any finite bits encode to a sound row or an error", "[encode]") {
 
 TEST_CASE("encoding is refused where it has no meaning", "[encode]") {
   const std::vector<float> x(256, 1.0f);
-  for (const TensorType type : {TensorType::i8, TensorType::i16, TensorType::i32, TensorType::i64, TensorType::u8,
-                                TensorType::i2_s}) {
+  for (const TensorType type :
+       {TensorType::i8, TensorType::i16, TensorType::i32, TensorType::i64, TensorType::u8, TensorType::i2_s}) {
     REQUIRE(encode_error(type, x).code == Errc::invalid_argument);
   }
   for (const TensorType type : block_types()) {

@@ -122,7 +122,8 @@ TEST_CASE("ternary quantization refuses what is not a number and wrong shapes", 
   const MatrixView<std::uint8_t> out(codes.data(), 3, 5);
   for (const float bad : {kNan, kInfinity, -kInfinity}) {
     w[7] = bad;
-    for (const TernaryScope scope : {TernaryScope{}, TernaryScope{TernaryScope::row}, TernaryScope{TernaryScope::group, 2}}) {
+    for (const TernaryScope scope :
+         {TernaryScope{}, TernaryScope{TernaryScope::row}, TernaryScope{TernaryScope::group, 2}}) {
       const Status status = quantize_ternary({w.data(), 3, 5}, scope, out, scales.data());
       REQUIRE(!status.ok());
       REQUIRE(status.error().code == Errc::invalid_argument);

@@ -2,7 +2,7 @@
 // The two file layouts of BitNet b1.58 weights: I2_S of bitnet.cpp and the packed uint8 of Hugging Face checkpoints.
 //
 // Both hold 2-bit codes, code = weight + 1, four to a byte, over the whole tensor; code 3 is never written and means a
-// damaged file. They differ in which four weights share a byte: I2_S folds 128 consecutive weights of a row into 32 bytes,
+// damaged file. They differ in which four weights share a byte: I2_S folds 128 consecutive weights into 32 bytes,
 // Hugging Face stacks the four quarters of the rows. One scale serves the tensor; I2_S keeps it behind the codes.
 // Source: the I2_S writer of microsoft/BitNet (x86 default build, official model file) and the BitNet integration of
 // transformers. Files of the Arm build of that writer use blocks of 64 and cannot be told apart; they are not read.
@@ -113,7 +113,7 @@ inline Status decode_i2_s(std::span<const std::byte> bytes, std::size_t rows, st
   return {};
 }
 
-/// The inverse of unpack_i2_s(). `bytes` must be exactly tensor_bytes(i2_s, rows, cols); the tail is the scale and zeros.
+/// The inverse of unpack_i2_s(). `bytes` must be exactly tensor_bytes(i2_s, rows, cols). The tail: scale, zeros.
 /// Errors: invalid_argument (shape, size of `bytes`, scale not finite, a code above 2, named by its index).
 inline Status pack_i2_s(const std::uint8_t* codes, float scale, std::size_t rows, std::size_t cols,
                         std::span<std::byte> bytes) {
@@ -166,7 +166,7 @@ inline Status encode_i2_s(const float* weights, std::size_t rows, std::size_t co
 }
 
 /// codes[r * cols + c] = weight + 1 of a Hugging Face BitNet `weight`, uint8 [rows / 4, cols]; rows is a multiple of 4.
-/// Row r lies in byte row r % (rows / 4), bit pair r / (rows / 4). The checkpoint's weight_scale is a tensor of its own.
+/// Row r lies in byte row r % (rows / 4), bit pair r / (rows / 4). The checkpoint keeps its scale in another tensor.
 /// Errors: invalid_argument (shape, size of `bytes`), invalid_file naming the element with the reserved code.
 inline Status unpack_bitnet_rows(std::span<const std::byte> bytes, std::size_t rows, std::size_t cols,
                                  std::uint8_t* codes) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // BlockFields: what one GGUF block says, free of how its bits are filed.
 //
-// Every block type of GGUF is a run of small codes, one 16-bit scale, sometimes a 16-bit minimum, and in the 256-element
-// types a small integer scale (and minimum) for each group of 16 or 32 elements. A codec turns bytes into these fields and
-// back without loss; the value formula below is then the same for all types, and a packer that moves codes and scales into
-// another layout never sees a bit position of the file.
+// Every block type of GGUF is a run of small codes, one 16-bit scale, sometimes a 16-bit minimum, and in the
+// 256-element types a small integer scale (and minimum) for each group of 16 or 32 elements. A codec turns bytes into
+// these fields and back without loss; the value formula below is then the same for all types, and a packer that moves
+// codes and scales into another layout never sees a bit position of the file.
 //
 //   value[e] = d * scales[g] * level(codes[e])  -  m * mins[g],      g = e / group
 //   level(c) = c - zero_point, or levels[c] for the types with a table
@@ -28,7 +28,7 @@ inline constexpr std::size_t kMaxBlockGroups = 16;
 inline constexpr std::array<std::int8_t, 16> kIq4Values{-127, -104, -83, -65, -49, -35, -22, -10,
                                                         1,    13,   25,  38,  53,  69,  89,  113};
 
-/// Levels of mxfp4: twice the E2M1 numbers 0 0.5 1 1.5 2 3 4 6 and their negatives. The block's d is half its E8M0 scale.
+/// Levels of mxfp4: twice the E2M1 numbers 0 0.5 1 1.5 2 3 4 6 and their negatives. d is half the block's E8M0 scale.
 inline constexpr std::array<std::int8_t, 16> kMxfp4Values{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /// The fields of one block. Entries past the block's length or number of groups are unspecified.
@@ -59,8 +59,8 @@ struct BlockFormat {
   }
 };
 
-/// BlockCodec<type>: kFormat, unpack(bytes, fields) and pack(fields, bytes) of one block. Specialised in blocks_32.h and
-/// blocks_256.h; unpack reads exactly info(type).block_bytes, pack writes as many and takes codes modulo 2^bits.
+/// BlockCodec<type>: kFormat, unpack(bytes, fields) and pack(fields, bytes) of one block. Specialised in blocks_32.h
+/// and blocks_256.h; unpack reads exactly info(type).block_bytes, pack writes as many and takes codes modulo 2^bits.
 template <TensorType kType>
 struct BlockCodec;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codecs of the 256-element GGUF super-blocks: q2_k q3_k q4_k q5_k q6_k iq4_xs tq1_0 tq2_0.
 //
-// The K types and iq4_xs spend 4, 6 or 8 bits on a scale for each group of 16 or 32 elements, folded into few bytes; high
-// bits of the codes live in planes of their own. The ternary types have one scale for all 256 elements. Byte offsets stand
-// above each codec; g counts groups, e elements.
+// The K types and iq4_xs spend 4, 6 or 8 bits on a scale for each group of 16 or 32 elements, folded into few bytes;
+// high bits of the codes live in planes of their own. The ternary types have one scale for all 256 elements. Byte
+// offsets stand above each codec; g counts groups, e elements.
 // Source: block layouts of ggml.
 #pragma once
 
@@ -13,8 +13,8 @@ TRITIUM_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// Eight 6-bit scales and eight 6-bit minima in 12 bytes: bytes 0..3 and 4..7 hold scales and minima 0..3 whole, with bits
-/// 4..5 of numbers 4..7 on top; bytes 8..11 hold the low nibbles of scales 4..7 below those of minima 4..7.
+/// Eight 6-bit scales and eight 6-bit minima in 12 bytes: bytes 0..3 and 4..7 hold scales and minima 0..3 whole, with
+/// bits 4..5 of numbers 4..7 on top; bytes 8..11 hold the low nibbles of scales 4..7 below those of minima 4..7.
 inline void unpack_scales_and_mins(const std::uint8_t* s, BlockFields& f) {
   for (std::size_t g = 0; g < 4; ++g) {
     f.scales[g] = small_int(s[g] & 63);
@@ -81,7 +81,8 @@ struct BlockCodec<TensorType::q2_k> {
   static void pack(const BlockFields& f, std::uint8_t* b) {
     detail::store_scales(kFormat, f, b);
     for (std::size_t g = 0; g < 16; ++g) {
-      b[g] = detail::low_byte((static_cast<unsigned>(f.scales[g]) & 15u) | (static_cast<unsigned>(f.mins[g]) & 15u) << 4);
+      b[g] =
+          detail::low_byte((static_cast<unsigned>(f.scales[g]) & 15u) | (static_cast<unsigned>(f.mins[g]) & 15u) << 4);
     }
     detail::pack_pairs(f.codes.data(), b + 16);
   }
@@ -142,7 +143,8 @@ struct BlockCodec<TensorType::q4_k> {
   }
 };
 
-/// 0: f16 d | 2: f16 m | 4: scales and mins[12] | 16: fifth bits[32], bit g of byte l for element 32g + l | 48: nibbles[128].
+/// 0: f16 d | 2: f16 m | 4: scales and mins[12] | 16: fifth bits[32] | 48: nibbles[128]. The fifth bit of element
+/// 32g + l is bit g of byte l.
 template <>
 struct BlockCodec<TensorType::q5_k> {
   static constexpr BlockFormat kFormat{TensorType::q5_k, 5, 31, 0, 256, 32, 0, 2, nullptr};
@@ -168,7 +170,7 @@ struct BlockCodec<TensorType::q5_k> {
   }
 };
 
-/// 0: low nibbles[128] | 128: high pairs[64] | 192: i8 scales[16] | 208: f16 d. In each half of 128 elements, e = 32k + l:
+/// 0: low nibbles[128] | 128: high pairs[64] | 192: i8 scales[16] | 208: f16 d. Of element 32k + l in each half of 128,
 /// the low nibble is in byte 32(k % 2) + l, half k / 2; the high pair in byte l, pair k.
 template <>
 struct BlockCodec<TensorType::q6_k> {
@@ -182,8 +184,8 @@ struct BlockCodec<TensorType::q6_k> {
         const std::uint8_t* low = b + 64 * h + 32 * (k % 2);
         const std::uint8_t* high = b + 128 + 32 * h;
         for (std::size_t l = 0; l < 32; ++l) {
-          f.codes[128 * h + 32 * k + l] =
-              detail::low_byte(((unsigned{low[l]} >> (4 * (k / 2))) & 15u) | ((unsigned{high[l]} >> (2 * k)) & 3u) << 4);
+          f.codes[128 * h + 32 * k + l] = detail::low_byte(((unsigned{low[l]} >> (4 * (k / 2))) & 15u) |
+                                                           ((unsigned{high[l]} >> (2 * k)) & 3u) << 4);
         }
       }
     }

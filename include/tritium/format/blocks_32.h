@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codecs of the 32-element GGUF blocks: q4_0 q4_1 q5_0 q5_1 q8_0 iq4_nl mxfp4.
 //
-// One scale, at most one minimum, and codes whose fifth bit, where there is one, sits apart in a 32-bit mask. Byte offsets
-// stand above each codec. q8_0 codes are kept as q + 128 so that all codes are unsigned.
+// One scale, at most one minimum, and codes whose fifth bit, where there is one, sits apart in a 32-bit mask. Byte
+// offsets stand above each codec. q8_0 codes are kept as q + 128 so that all codes are unsigned.
 // Source: block layouts of ggml; mxfp4: OCP Microscaling Formats 1.0.
 #pragma once
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scalar codecs of every TensorType: file bytes to fields and to f32, the oracle that all kernels and packers answer to.
+// Scalar codecs of every TensorType: file bytes to fields and to f32, the oracle of all kernels and packers.
 //
-// A row is decoded block by block through BlockFields, so a type's layout is written once (blocks_32.h, blocks_256.h) and
-// its value formula once (block_fields.h). Encoders from f32 are in gguf_encode.h.
+// A row is decoded block by block through BlockFields, so a type's layout is written once (blocks_32.h, blocks_256.h)
+// and its value formula once (block_fields.h). Encoders from f32 are in gguf_encode.h.
 // Source: the GGUF specification; decoded values equal those of the gguf package bit for bit (tests/golden).
 #pragma once
 
@@ -50,10 +50,10 @@ inline R with_block_codec(TensorType type, F&& f, R otherwise) {
   return otherwise;
 }
 
-/// The format of a block type; null for plain numbers and for i2_s, whose scale belongs to the tensor (bitnet_layouts.h).
+/// The format of a block type; null for plain numbers and for i2_s, whose one scale is the tensor's (bitnet_layouts.h).
 inline const BlockFormat* block_format(TensorType type) {
-  return with_block_codec(type, [](auto codec) { return &decltype(codec)::kFormat; },
-                          static_cast<const BlockFormat*>(nullptr));
+  return with_block_codec(
+      type, [](auto codec) { return &decltype(codec)::kFormat; }, static_cast<const BlockFormat*>(nullptr));
 }
 
 /// The fields of one block of info(type).block_bytes bytes. Never fails: a reserved ternary code shows up as code 3.
@@ -70,8 +70,8 @@ inline void unpack_block(TensorType type, const std::byte* block, BlockFields& f
   (void)known;
 }
 
-/// The inverse: pack_block(unpack_block(bytes)) restores every byte that an encoder writes. d and m must be values that the
-/// type can hold (see BlockFields); codes are taken modulo 2^bits.
+/// The inverse: pack_block(unpack_block(bytes)) restores every byte that an encoder writes. d and m must be values that
+/// the type can hold (see BlockFields); codes are taken modulo 2^bits.
 /// Precondition: block_format(type) is not null.
 inline void pack_block(TensorType type, const BlockFields& fields, std::byte* block) {
   const bool known = with_block_codec(
@@ -180,8 +180,9 @@ inline Status check_block(Codec, const std::uint8_t* block, std::size_t first) {
   }
   if constexpr (kFormat.type == TensorType::mxfp4) {
     if (block[0] > kMaxMxfp4Scale) {
-      return make_error(Errc::invalid_file, "scale of a block is out of range", "mxfp4 element " + std::to_string(first),
-                        "at most " + std::to_string(kMaxMxfp4Scale), std::to_string(block[0]));
+      return make_error(Errc::invalid_file, "scale of a block is out of range",
+                        "mxfp4 element " + std::to_string(first), "at most " + std::to_string(kMaxMxfp4Scale),
+                        std::to_string(block[0]));
     }
   }
   if constexpr (kFormat.type == TensorType::tq2_0) {
@@ -213,10 +214,11 @@ inline void decode_fields(TensorType type, const BlockFields& fields, float* out
   (void)known;
 }
 
-/// out[i] = element i of a row of n elements in file format, for every type but i2_s; i32, i64 and f64 round to nearest.
-/// `row` holds n / block_length blocks. Infinities and NaN in float tensors and scales pass through: check_tensor() finds them.
-/// Errors: invalid_argument (n is not a whole number of blocks; i2_s), invalid_file naming the element of a reserved ternary
-/// code (tq2_0); out is then written up to the block before it.
+/// out[i] = element i of a row of n elements in file format, for every type but i2_s; i32, i64 and f64 round to
+/// nearest. `row` holds n / block_length blocks. Infinities and NaN in float tensors and scales pass through;
+/// check_tensor() finds them.
+/// Errors: invalid_argument (n is not a whole number of blocks; i2_s), invalid_file naming the element of a reserved
+/// ternary code (tq2_0); out is then written up to the block before it.
 inline Status decode_row(TensorType type, const std::byte* row, std::size_t n, float* out) {
   TRITIUM_TRY(detail::check_row_length(type, n));
   switch (type) {
@@ -254,9 +256,9 @@ inline Status decode_row(TensorType type, const std::byte* row, std::size_t n, f
       Status{});
 }
 
-/// What a loader asks of a tensor before it trusts the payload: `data` has exactly tensor_bytes(type, rows, cols) bytes,
-/// plain floats and scales are finite, no ternary code is the reserved 3. Reads block types at their scales only, except
-/// the ternary ones and plain floats, which it reads whole.
+/// What a loader asks of a tensor before it trusts the payload: `data` has exactly tensor_bytes(type, rows, cols)
+/// bytes, plain floats and scales are finite, no ternary code is the reserved 3. Reads block types at their scales
+/// only, except the ternary ones and plain floats, which it reads whole.
 /// Errors: invalid_argument (shape, size of `data`), invalid_file naming the first bad element, counted over all rows.
 inline Status check_tensor(TensorType type, std::span<const std::byte> data, std::size_t rows, std::size_t cols) {
   TRITIUM_ASSIGN(const std::size_t expected, tensor_bytes(type, rows, cols));

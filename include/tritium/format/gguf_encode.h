@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scalar encoders from f32 to every file type: plain rounding where ggml's reference rounds, a scale search elsewhere.
 //
-// q4_0 q4_1 q5_0 q5_1 q8_0 tq1_0 tq2_0 mxfp4 give the same bytes as ggml's reference quantizers. iq4_nl, iq4_xs and the K
-// types minimise the plain squared error: try some scales around the one that maps the largest element onto the end of the
-// grid, round, refit the scale by least squares, keep the best; group scales are then rounded to their few bits together
-// with their neighbours, so that the error that counts is the one after all roundings.
-// The bytes do not depend on compiler flags: sums run in double over products that are exact there, and products that meet
-// an addition pass through unfused(). Source: section 1.1 of any text on round-to-nearest with scale search; the bounds on
-// the error against llama.cpp are in tests/format/gguf_encode_test.cc.
+// q4_0 q4_1 q5_0 q5_1 q8_0 tq1_0 tq2_0 mxfp4 give the same bytes as ggml's reference quantizers. iq4_nl, iq4_xs and the
+// K types minimise the plain squared error: try some scales around the one that maps the largest element onto the end
+// of the grid, round, refit the scale by least squares, keep the best; group scales are then rounded to their few bits
+// together with their neighbours, so that the error that counts is the one after all roundings.
+// The bytes do not depend on compiler flags: sums run in double over products that are exact there, and products that
+// meet an addition pass through unfused().
+// Source: ggml's reference quantizers for the plain types; for the search, the alternation of rounding and refitting of
+// S. Lloyd, "Least squares quantization in PCM". Errors against llama.cpp's: tests/format/gguf_encode_test.cc.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +22,8 @@ namespace detail {
 
 inline float rounded_to_f16(float value) { return to_float(to_f16(value)); }
 
-/// Magnitudes below this are zero to every block type: the largest level of a block is less than 2^13 steps of its scale,
-/// and the smallest f16 is 2^-24, so what is stored is off by more than the value itself.
+/// Far below 2^-24, the smallest non-zero value of a block with an f16 scale: a group of elements below this is zero,
+/// and the divisions of the search cannot overflow.
 inline constexpr float kTiny = 0x1p-40f;
 
 /// The element of largest magnitude, with its sign; the first of several.
@@ -42,7 +43,7 @@ inline float signed_max(const float* x, std::size_t n) {
 /// 1 / d, or 0 when d is zero once it is stored: all codes then mean zero and no division overflows.
 inline float inverse_scale(float d) { return (to_f16(d).bits & 0x7FFFu) == 0 ? 0.0f : 1.0f / d; }
 
-// --- ggml's plain rounding ---------------------------------------------------------------------------------------------
+// --- ggml's plain rounding -------------------------------------------------------------------------------------------
 
 /// q4_0, q5_0: the largest element, with its sign, becomes the lowest level.
 template <class Codec>
@@ -102,7 +103,7 @@ inline void quantize_mxfp4(const float* x, BlockFields& f) {
   }
 }
 
-// --- scale search ------------------------------------------------------------------------------------------------------
+// --- scale search ----------------------------------------------------------------------------------------------------
 
 /// The levels -kZero .. kZero - 1 with codes from 0.
 template <int kZero>
@@ -184,7 +185,8 @@ constexpr std::array<float, kCount> steps(float first, float step) {
   return values;
 }
 
-/// Both ends of a grid as targets, from 0.8 to 1.1 of the end: below 1 the largest element keeps room, above it is cut.
+/// Both ends of the grid as targets, from 0.8 to 1.2 of the end: below 1 the largest element keeps room, above 1 it is
+/// cut.
 constexpr std::array<float, 24> iq4_targets() {
   std::array<float, 24> targets{};
   const auto low = steps<13>(-103.0f, -4.0f);
@@ -202,8 +204,8 @@ inline void quantize_iq4_nl(const float* x, BlockFields& f) {
   for (std::size_t i = 0; i < 32; ++i) f.codes[i] = Iq4Grid::nearest(x[i] * inverse);
 }
 
-/// q3_k, q6_k, iq4_xs: d * scales[g] with signed scales of kLowest .. -kLowest - 1. The group with the largest scale gets
-/// kLowest; every group then takes the integer of least error around its own.
+/// q3_k, q6_k, iq4_xs: d * scales[g] with signed scales of kLowest .. -kLowest - 1. The group with the largest scale
+/// gets kLowest; every group then takes the integer of least error around its own.
 template <class Codec, class Grid, int kLowest, std::size_t kTargets>
 inline void quantize_scaled_groups(const float* x, const std::array<float, kTargets>& targets, BlockFields& f) {
   constexpr std::size_t kGroup = Codec::kFormat.group;
@@ -215,7 +217,8 @@ inline void quantize_scaled_groups(const float* x, const std::array<float, kTarg
   const float inverse_d = inverse_scale(f.d);
   for (std::size_t g = 0; g < kGroups; ++g) {
     const float* values = x + g * kGroup;
-    const float wanted = std::clamp(scales[g] * inverse_d, static_cast<float>(kLowest), static_cast<float>(-kLowest - 1));
+    const float wanted =
+        std::clamp(scales[g] * inverse_d, static_cast<float>(kLowest), static_cast<float>(-kLowest - 1));
     const int middle = static_cast<int>(round_half_even(wanted));
     int best = 0;
     double best_error = 0.0;  // less sum x^2: what scale 0 leaves
@@ -235,7 +238,7 @@ inline void quantize_scaled_groups(const float* x, const std::array<float, kTarg
   }
 }
 
-// --- scale and minimum -------------------------------------------------------------------------------------------------
+// --- scale and minimum -----------------------------------------------------------------------------------------------
 
 /// x is fitted by scale * code - min with codes 0 .. kTop; both are >= 0.
 struct AffineFit {
@@ -269,7 +272,7 @@ inline double affine_error(const AffineMoments& sum, double sum_x, double n, dou
   return of_scale + of_min;
 }
 
-/// Least squared error over several spans around [smallest, largest] element, each refitted by the 2 x 2 normal equations.
+/// Least squared error over several spans around [smallest, largest] element, each refitted to its codes.
 template <int kTop, std::size_t kSpans>
 inline AffineFit search_affine(const float* x, std::size_t n, const std::array<float, kSpans>& spans) {
   const auto [low, high] = std::minmax_element(x, x + n);
@@ -349,8 +352,8 @@ inline void quantize_affine_groups(const float* x, const std::array<float, kSpan
         const float min = f.m * static_cast<float>(k);
         const float inverse = step == 0.0f ? 0.0f : 1.0f / step;
         const AffineMoments sum = affine_moments_at<kTop>(values, kGroup, inverse, min * inverse);
-        const double error = affine_error(sum, sum_x, static_cast<double>(kGroup), static_cast<double>(step),
-                                          static_cast<double>(min));
+        const double error =
+            affine_error(sum, sum_x, static_cast<double>(kGroup), static_cast<double>(step), static_cast<double>(min));
         if (error < best_error) {
           best_error = error;
           best_scale = s;
@@ -371,8 +374,8 @@ inline void quantize_affine_groups(const float* x, const std::array<float, kSpan
   }
 }
 
-/// The fields of one block of finite values. d and m are already rounded to what the block stores; they are infinite when
-/// the values are too large for it.
+/// The fields of one block of finite values. d and m are already rounded to what the block stores; they are infinite
+/// when the values are too large for it.
 template <class Codec>
 inline void quantize_block(Codec, const float* x, BlockFields& f) {
   constexpr TensorType kType = Codec::kFormat.type;
@@ -420,11 +423,11 @@ inline Error does_not_fit_error(TensorType type, std::size_t element, float foun
 
 }  // namespace detail
 
-/// row = n elements in file format of the f32 values in[0 .. n): f32, f64, f16 and bf16 by rounding to nearest even, block
-/// types as the header comment says. Deterministic and the same for all compiler flags. Writes n / block_length blocks.
-/// Errors: invalid_argument (n is not a whole number of blocks; NaN or infinity, named by its element; integer types, which
-/// have no scale to be chosen; i2_s), out_of_range (a value or a block's scale does not fit f16 or bf16, named by its element
-/// or the block's first). `row` is then partly written.
+/// row = n elements in file format of the f32 values in[0 .. n): f32, f64, f16 and bf16 by rounding to nearest even,
+/// block types as the header comment says. The bytes depend on nothing else. Writes n / block_length blocks.
+/// Errors: invalid_argument (n is not a whole number of blocks; NaN or infinity, named by its element; integer types,
+/// which have no scale to be chosen; i2_s), out_of_range (a value or a block's scale does not fit f16 or bf16, named by
+/// its element or the block's first). `row` is then partly written.
 inline Status encode_row(TensorType type, const float* in, std::size_t n, std::byte* row) {
   TRITIUM_TRY(detail::check_row_length(type, n));
   if (type == TensorType::i2_s) return detail::i2_s_row_error();

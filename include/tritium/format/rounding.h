@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rounding that gives the same bits whatever the compiler's flags are.
 //
-// A compiler that may use fused multiply-add turns round(x * s) into something else: the product is then never rounded to
-// f32, and a value on the edge between two codes falls the other way. Quantizers pass such products through these functions,
-// so that a file written by an AVX-512 build equals one written by a portable build.
+// A compiler that may use fused multiply-add turns round(x * s) into something else: the product is then never rounded
+// to f32, and a value on the edge between two codes falls the other way. Quantizers pass such products through these
+// functions, so that a file written by an AVX-512 build equals one written by a portable build.
 #pragma once
 
 #include <type_traits>
@@ -12,8 +12,8 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
-/// Its argument, as a rounded value: the compiler fuses no operation before it with one after it. An empty asm rather than
-/// __builtin_assoc_barrier: GCC 12 forgets that one when it vectorizes a loop, and fuses after all.
+/// Its argument, as a rounded value: the compiler fuses no operation before it with one after it. An empty asm rather
+/// than __builtin_assoc_barrier: GCC 12 forgets that one when it vectorizes a loop, and fuses after all.
 template <class T>
 TRITIUM_INLINE T unfused(T value) {
   static_assert(std::is_floating_point_v<T>);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // BitNet b1.58 quantizers in scalar form: absmean ternary weights and absmax int8 activations.
 //
-// A BitLinear layer multiplies ternary weights by int8 activations, both made here; the product is an exact integer, so a
-// kernel that is fed the same codes gives the model and not an approximation of it. Weight codes are weight + 1, as in all
-// ternary formats of the library.
+// A BitLinear layer multiplies ternary weights by int8 activations, both made here; the product is an exact integer, so
+// a kernel that is fed the same codes gives the model and not an approximation of it. Weight codes are weight + 1, as
+// in all ternary formats of the library.
 // Source: "The Era of 1-bit LLMs" (arXiv 2402.17764), section 2, and the BitNet integration of transformers.
 #pragma once
 
@@ -20,8 +20,8 @@ TRITIUM_NAMESPACE_BEGIN
 /// Least magnitude that either quantizer divides by.
 inline constexpr float kBitNetEpsilon = 1e-5f;
 
-/// Which weights share a scale. `columns` is used by `group` only: so many consecutive inputs of one row, the last group of
-/// a row being shorter when they do not divide it.
+/// Which weights share a scale. `columns` is used by `group` only: so many consecutive inputs of one row, the last
+/// group of a row being shorter when they do not divide it.
 struct TernaryScope {
   enum Kind : std::uint8_t { tensor, row, group };
   Kind kind = tensor;
@@ -60,11 +60,12 @@ inline void ternarize(const float* w, std::size_t n, float gamma, std::uint8_t* 
 }  // namespace detail
 
 /// Absmean ternary quantization of a weight matrix [n x k]:
-///   gamma = max(mean |w|, 1e-5) over each scope,   codes = clip(round(w / gamma), -1, 1) + 1,   w ~ gamma * (codes - 1)
-/// The mean is summed in double. `codes` has the shape of `weights`. `scales` receives scope.scale_count(rows, cols) gammas:
-/// one, one a row, or for `group` scales[r * scales_per_row + c / columns].
-/// Errors: invalid_argument (shapes differ; group without columns; NaN or infinity, named by row and column). Nothing is
-/// written then.
+///   gamma = max(mean |w|, 1e-5) over each scope,   codes = clip(round(w / gamma), -1, 1) + 1
+///   w ~ gamma * (codes - 1)
+/// The mean is summed in double. `codes` has the shape of `weights`. `scales` receives scope.scale_count(rows, cols)
+/// gammas: one, one a row, or for `group` scales[r * scales_per_row + c / columns].
+/// Errors: invalid_argument (shapes differ; group without columns; NaN or infinity, named by row and column). Nothing
+/// is written then.
 inline Status quantize_ternary(MatrixView<const float> weights, TernaryScope scope, MatrixView<std::uint8_t> codes,
                                float* scales) {
   if (codes.rows != weights.rows || codes.cols != weights.cols) {
@@ -108,8 +109,8 @@ inline Status quantize_ternary(MatrixView<const float> weights, TernaryScope sco
 
 /// Absmax int8 quantization of one activation row, n elements; returns s:
 ///   s = 127 / max(max_j |x_j|, 1e-5),   codes[j] = round(x_j * s), ties to even;   x_j ~ codes[j] / s
-/// All operations in f32, as transformers does them; |codes| <= 127. A row that holds an infinity or NaN has no scale: s and
-/// all codes are 0, so that whoever divides by s gets NaN and not a plausible number. The reference for ops/quantize.h.
+/// All operations in f32, as transformers does them; |codes| <= 127. A row that holds an infinity or NaN has no scale:
+/// s and all codes are 0, so that whoever divides by s gets NaN and not a plausible number.
 inline float quantize_activations(const float* x, std::size_t n, std::int8_t* codes) {
   float largest = kBitNetEpsilon;
   bool finite = true;
