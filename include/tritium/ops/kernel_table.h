@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// KernelTable: what one instruction-set tier offers, as plain function pointers over plain structs.
+//
+// This is the seam between ops/ (shape checks, threads, which format) and simd/ (code compiled once per tier). In static
+// mode there is one table, built from the headers; in dispatch mode tritium::kernels holds one per tier.
+#pragma once
+
+#include "tritium/core/executor.h"
+#include "tritium/format/activation.h"
+#include "tritium/format/formats.h"
+#include "tritium/ops/epilogue.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+/// One matmul: y = epilogue(x W^T), x (m, k), W (n, k) packed, y (m, n) or (m, n / 2) when gated.
+struct MatmulArgs {
+  const std::uint8_t* weights = nullptr;  ///< panels of one format, 64-byte aligned
+  std::size_t panel_bytes = 0;
+  std::size_t n = 0;
+  std::size_t k = 0;
+  std::size_t m = 0;
+  Q8View x;                        ///< quantised formats
+  const float* x_f32 = nullptr;    ///< float formats: (m, k), rows x_stride apart
+  std::size_t x_stride = 0;
+  float* y = nullptr;
+  std::size_t y_stride = 0;
+  Epilogue epilogue;
+};
+
+/// Computes the outputs of panels [first, last) for all rows. With epilogue.gated both are even. `scratch` is
+/// matmul_scratch_bytes() of memory that no other thread uses.
+using MatmulFn = void (*)(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch);
+
+/// Rows are processed in blocks of this many when weights are unpacked once per block.
+inline constexpr std::size_t kPrefillRows = 256;
+/// Outputs computed together from unpacked weights: four panels.
+inline constexpr std::size_t kPrefillPanels = 4;
+/// Inputs whose unpacked weights stay in the first-level cache: 4 panels x 16 x 512 bytes = 32 KiB.
+inline constexpr std::size_t kPrefillInputs = 512;
+
+constexpr std::size_t matmul_scratch_bytes() {
+  const std::size_t unpacked = kPrefillPanels * (kPrefillInputs * kPanelRows + kPrefillInputs / 16 * 2 * kLineBytes) + 4096;
+  const std::size_t sums = (kPrefillRows + 16) * kPrefillPanels * kPanelRows * sizeof(float);
+  return round_up(unpacked, kLineBytes) + sums;
+}
+
+/// Keys attended to together: a query's result is merged from segments at multiples of this position.
+inline constexpr std::size_t kAttentionSegment = 128;
+
+struct AttentionQuery {
+  const float* q = nullptr;  ///< (head_dim)
+  float* out = nullptr;      ///< (value_stride) sum of p_j v_j
+  float* max = nullptr;      ///< largest score, at least -1e30
+  float* sum = nullptr;      ///< sum of p_j
+  std::size_t first_key = 0;  ///< live positions [first_key, last_key)
+  std::size_t last_key = 0;
+};
+
+/// One segment of one KV head against queries that share it.
+struct AttentionArgs {
+  const AttentionQuery* queries = nullptr;
+  std::size_t n_queries = 0;
+  const void* keys = nullptr;    ///< of the segment: [kAttentionSegment / 16][head_dim][16]
+  const void* values = nullptr;  ///< of the segment: [kAttentionSegment][value_stride]
+  bool half = false;             ///< keys and values are f16, not f32
+  std::size_t head_dim = 0;
+  std::size_t value_stride = 0;  ///< a multiple of 16
+  std::size_t first_key = 0;     ///< position of the segment's first key
+  float scale = 1.0f;
+  float soft_cap = 0.0f;  ///< 0: none
+};
+
+struct KernelTable {
+  const char* tier = nullptr;
+  MatmulFn matmul[kPackFormatCount] = {};
+  void (*quantize_rows)(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first, std::size_t last) = nullptr;
+  void (*attention)(const AttentionArgs& args) = nullptr;
+  void (*attention_merge)(float* max, float* sum, float* out, float segment_max, float segment_sum, const float* segment_out,
+                          std::size_t n) = nullptr;
+  void (*rms_norm)(const float* x, const float* weight, std::size_t n, float eps, float* y) = nullptr;
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t n, float eps, float* y) = nullptr;
+  void (*rope_half)(float* x, const float* cosine, const float* sine, std::size_t half) = nullptr;
+  void (*gate)(Activation activation, const float* gate, const float* up, std::size_t n, float* y) = nullptr;
+  void (*add_scaled)(const float* x, float scale, std::size_t n, float* y) = nullptr;
+  void (*scale)(float* x, float scale, std::size_t n) = nullptr;
+  void (*soft_cap)(float* x, float cap, std::size_t n) = nullptr;
+  void (*soft_max)(float* x, std::size_t n) = nullptr;
+  std::size_t (*arg_max)(const float* x, std::size_t n) = nullptr;
+  bool (*all_finite)(const float* x, std::size_t n) = nullptr;
+  void (*store_kv)(const float* x, std::size_t n, std::size_t stride, bool half, void* out) = nullptr;
+};
+
+TRITIUM_NAMESPACE_END

@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: Apache-2.0
+// Quantised matmul: y = epilogue(x W^T) with int8 activations and packed weights, for every format and any m, n, k.
+//
+// Two ways through the same panels, chosen by the number of rows:
+//   direct     few rows: codes are taken out of the packed line in registers and used by up to 8 rows at once. One row
+//              walks several far-apart panels side by side, because one sequential stream reaches half of what a core can
+//              read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
+//   unpacked   many rows: four panels are unpacked to bytes, 512 inputs at a time, and swept by all rows from the
+//              first-level cache.
+// Both accumulate each output in the same order with the same roundings, so a token's result does not depend on how many
+// tokens were computed beside it.
+//
+//   grouped formats   acc_g = sum over a group's inputs of (code - zero) * x_code           exact, int32
+//                     y += acc_g * (w_scale_g * x_scale_g) [+ w_min_g * (x_scale_g * sum_g)]   f32, in order of g
+//   row formats       y = sum (code - zero) * x_code * (w_scale * x_scale)                  one rounding after int32
+
+#if defined(TRITIUM_SIMD_MATMUL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TRITIUM_SIMD_MATMUL_INL_H_
+#undef TRITIUM_SIMD_MATMUL_INL_H_
+#else
+#define TRITIUM_SIMD_MATMUL_INL_H_
+#endif
+
+#include "tritium/ops/kernel_table.h"
+#include "tritium/simd/epilogue-inl.h"
+#include "tritium/simd/microops-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+TRITIUM_NAMESPACE_BEGIN
+namespace HWY_NAMESPACE {
+
+// Register tiles as rows x panels. 32 registers of 16 lanes hold 12 int32 + 12 f32 accumulators, 4 weights, a broadcast;
+// with 8 or 4 lanes a panel is already 2 or 4 registers.
+inline constexpr std::size_t kTilePanels = kLanes == 16 ? 4 : kLanes == 8 ? 2 : 1;   // one row
+inline constexpr std::size_t kSomeRows = kLanes == 16 ? 4 : 1;                       // some rows x half as many panels
+inline constexpr std::size_t kMostRows = kLanes == 16 ? 8 : HWY_ARCH_X86 && kLanes == 4 ? 1 : 2;  // most rows x 1 panel
+inline constexpr std::size_t kSweepPanels = kLanes == 16 ? 4 : 1;
+inline constexpr std::size_t kSweepRows = kLanes == 16 ? 3 : kMostRows;              // f32 accumulators beside int32 ones
+inline constexpr std::size_t kRowSweepRows = kLanes == 16 ? 6 : 2 * kMostRows;       // int32 accumulators only
+inline constexpr std::size_t kPrefetchBytes = 4096;  ///< ahead in each stream
+
+/// One activation row from some input on.
+struct XRow {
+  const std::int8_t* codes;
+  const float* scales;
+  const std::int32_t* sums;
+  const std::int32_t* sums16;
+};
+HWY_INLINE XRow RowOf(const Q8View& x, std::size_t m) {
+  return {x.codes + m * x.stride, x.scales + m * x.groups, x.sums + m * x.groups,
+          x.group == 0 ? nullptr : x.sums16 + 2 * m * x.groups};
+}
+HWY_INLINE XRow Advance(XRow row, std::size_t inputs) {
+  return {row.codes + inputs, row.scales + inputs / 32, row.sums + inputs / 32, row.sums16 + inputs / 16};
+}
+
+/// Byte-wide codes with f32 scales: what the unpacked path reads. Units begin with their scales (and minima).
+/// The zero point is a run-time value, so that formats share the code of the sweep.
+template <std::size_t kGroup_, bool kMin_, int kMaxCode_>
+struct UnpackedFormat {
+  static constexpr int kBits = 8;
+  static constexpr int kMaxCode = kMaxCode_;
+  static constexpr bool kTable = false;
+  static constexpr bool kHasMin = kMin_;
+  static constexpr bool kTwoLevel = false;
+  static constexpr bool kUnpacked = true;
+  static constexpr std::size_t kGroup = kGroup_;
+  static constexpr std::size_t kUnit = kGroup < kStepInputs ? kStepInputs : kGroup;
+  static constexpr std::size_t kGroupsInUnit = kGroup == 0 ? 0 : kUnit / kGroup;
+  static constexpr std::size_t kStepBytes = 8 * kLineBytes;
+  static constexpr std::size_t kHeaderBytes = kGroupsInUnit * (kMin_ ? 2 : 1) * kLineBytes;
+  static constexpr std::size_t kUnitBytes = kHeaderBytes + kUnit / kStepInputs * kStepBytes;
+};
+template <class F>
+inline constexpr bool kIsUnpacked = requires { F::kUnpacked; };
+
+/// Scales of group g of a unit: value = scale * (code - zero) [+ min].
+template <class F>
+struct UnitScales {
+  VF d[kVecs];
+  VF e[kVecs];
+
+  HWY_INLINE void Load(const std::uint8_t* unit) {
+    if constexpr (F::kTwoLevel) {
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+        d[v] = LoadHalf(unit, v);
+        if constexpr (F::kHasMin) e[v] = hn::Neg(LoadHalf(unit + 32, v));
+      });
+    }
+  }
+  HWY_INLINE VF Scale(const std::uint8_t* unit, std::size_t g, std::size_t v) const {
+    if constexpr (kIsUnpacked<F>) {
+      return hn::LoadU(DF(), reinterpret_cast<const float*>(unit + g * (F::kHasMin ? 2 : 1) * kLineBytes) + v * kLanes);
+    } else if constexpr (F::kScales == ScaleKind::kGroup) {
+      return LoadHalf(unit + 32 * g, v);
+    } else if constexpr (F::kScales == ScaleKind::kGroupMin) {
+      return LoadHalf(unit + 64 * g, v);
+    } else if constexpr (F::kScales == ScaleKind::kSuper) {
+      return hn::Mul(d[v], LoadI8(unit + 32 + 16 * g, v));
+    } else if constexpr (F::kScales == ScaleKind::kSuperMin) {
+      return hn::Mul(d[v], LoadU8(unit + 64 + 32 * g, v));
+    } else {
+      return hn::Mul(d[v], LoadU8<0, 15>(unit + 64 + 16 * g, v));
+    }
+  }
+  HWY_INLINE VF Min(const std::uint8_t* unit, std::size_t g, std::size_t v) const {
+    static_assert(F::kHasMin);
+    if constexpr (kIsUnpacked<F>) {
+      return hn::LoadU(DF(), reinterpret_cast<const float*>(unit + (2 * g + 1) * kLineBytes) + v * kLanes);
+    } else if constexpr (F::kScales == ScaleKind::kGroupMin) {
+      return LoadHalf(unit + 64 * g + 32, v);
+    } else if constexpr (F::kScales == ScaleKind::kSuperMin) {
+      return hn::Mul(e[v], LoadU8(unit + 64 + 32 * g + 16, v));
+    } else {
+      return hn::Mul(e[v], LoadU8<4>(unit + 64 + 16 * g, v));
+    }
+  }
+};
+
+/// The zero point that a policy must subtract, given how it reads codes.
+template <class F, class Dot>
+constexpr int ZeroFor(int zero) {
+  return F::kBits == 0 ? zero : zero - Dot::template kOffset<F::kMaxCode>;
+}
+
+/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. `zero` is from ZeroFor.
+template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch>
+HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR], int zero,
+                             VF (&y)[MR][NP][kVecs]) {
+  constexpr std::size_t kHalves = F::kGroup == 16 ? 2 : 1;  // accumulations in a step
+  constexpr std::size_t kQuads = 8 / kHalves;
+  constexpr std::size_t kSteps = F::kGroup <= kStepInputs ? 1 : F::kGroup / kStepInputs;  // steps under one weight scale
+  constexpr std::size_t kOuter = F::kUnit / (kSteps * kStepInputs);
+
+  std::size_t x_step = 0;
+  for (std::size_t u = 0; u < n_units; ++u) {
+    const std::size_t unit_at = u * F::kUnitBytes;
+    UnitScales<F> scales[NP];
+    Unroll<NP>([&](auto p) TRITIUM_LAMBDA { scales[p].Load(panel[p] + unit_at); });
+    std::size_t step_at = unit_at + F::kHeaderBytes;
+    for (std::size_t o = 0; o < kOuter; ++o) {
+      VF partial[MR][NP][kVecs];  // under one weight scale but several activation scales
+      for (std::size_t s = 0; s < kSteps; ++s, ++x_step, step_at += F::kStepBytes) {
+        if constexpr (kPrefetch) {
+          Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+            Unroll<F::kStepBytes / kLineBytes>([&](auto i) TRITIUM_LAMBDA {
+              __builtin_prefetch(panel[p] + step_at + kPrefetchBytes + i * kLineBytes);
+            });
+          });
+        }
+        Unroll<kHalves>([&](auto h) TRITIUM_LAMBDA {
+          QuadSum<Dot, F::kMaxCode> sum[MR][NP][kVecs];
+          Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+            const std::int32_t x_sum = kHalves == 2 ? row[r].sums16[2 * x_step + h] : row[r].sums[x_step];
+            const VI start = hn::Set(DI(), -zero * x_sum);
+            Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+              Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { sum[r][p][v].Start(start); });
+            });
+          });
+          Unroll<kQuads>([&](auto i) TRITIUM_LAMBDA {
+            constexpr std::size_t q = h * kQuads + i;
+            VI8 x[MR];
+            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + x_step * kStepInputs + kQuad * q); });
+            Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+              Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+                const VU8 w = QuadCodes<F, q>(panel[p] + step_at, v);
+                Unroll<MR>([&](auto r) TRITIUM_LAMBDA { sum[r][p][v].template Add<i>(w, x[r]); });
+              });
+            });
+          });
+          const std::size_t g = o * kHalves + h;
+          Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+            Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+              Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+                const VF acc = hn::ConvertTo(DF(), sum[r][p][v].template Finish<kQuads>());
+                const VF x_scale = hn::Set(DF(), row[r].scales[x_step]);
+                if constexpr (kSteps == 1) {
+                  const VF scale = hn::Mul(scales[p].Scale(panel[p] + unit_at, g, v), x_scale);
+                  y[r][p][v] = hn::MulAdd(acc, scale, y[r][p][v]);
+                } else {
+                  partial[r][p][v] = s == 0 ? hn::Mul(acc, x_scale) : hn::MulAdd(acc, x_scale, partial[r][p][v]);
+                }
+                if constexpr (F::kHasMin) {
+                  const std::int32_t x_sum = kHalves == 2 ? row[r].sums16[2 * x_step + h] : row[r].sums[x_step];
+                  const VF sum_value = hn::Set(DF(), row[r].scales[x_step] * static_cast<float>(x_sum));
+                  y[r][p][v] = hn::MulAdd(scales[p].Min(panel[p] + unit_at, g, v), sum_value, y[r][p][v]);
+                }
+              });
+            });
+          });
+        });
+      }
+      if constexpr (kSteps > 1) {
+        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+            const VF scale = scales[p].Scale(panel[p] + unit_at, o, v);
+            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { y[r][p][v] = hn::MulAdd(partial[r][p][v], scale, y[r][p][v]); });
+          });
+        });
+      }
+    }
+  }
+}
+
+/// Integer sums of row-scaled formats, zero point not yet subtracted: sum[r][p][v] += sum of code * x_code.
+/// With wide codes one row needs no shifts: field f of a byte is multiplied in place, 4^f (or 16^f) times too large, in an
+/// accumulator of its own, and shifted down once at the end, which is exact.
+template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch>
+HWY_INLINE void RowUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
+                         VI (&sum)[MR][NP][kVecs]) {
+  constexpr bool kInPlace = Dot::kWideCodes && MR == 1 && (F::kBits == 2 || F::kBits == 4) && !F::kTable;
+  if constexpr (kInPlace) {
+    constexpr std::size_t kFields = 8 / F::kBits;
+    constexpr std::size_t kLines = 8 / kFields;
+    VI field[NP][kVecs][kFields];
+    Unroll<NP * kVecs * kFields>([&](auto i) TRITIUM_LAMBDA {
+      field[i / (kVecs * kFields)][i / kFields % kVecs][i % kFields] = hn::Zero(DI());
+    });
+    const std::int8_t* x = row[0].codes;
+    for (std::size_t u = 0; u < n_units; ++u, x += kStepInputs) {
+      Unroll<kLines>([&](auto l) TRITIUM_LAMBDA {
+        const std::size_t at = u * F::kUnitBytes + l * kLineBytes;
+        VI8 quad[kFields];
+        Unroll<kFields>([&](auto f) TRITIUM_LAMBDA { quad[f] = BroadcastQuad(x + kQuad * (l * kFields + f)); });
+        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+          if constexpr (kPrefetch) __builtin_prefetch(panel[p] + at + kPrefetchBytes);
+          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+            const VU8 line = LoadLine(panel[p] + at, v);
+            Unroll<kFields>([&](auto f) TRITIUM_LAMBDA {
+              constexpr std::uint8_t kMask = static_cast<std::uint8_t>(((1 << F::kBits) - 1) << (F::kBits * f));
+              field[p][v][f] = Dot::template Dot<255>(field[p][v][f], MaskBits(line, kMask), quad[f]);
+            });
+          });
+        });
+      });
+    }
+    Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+        Unroll<kFields>([&](auto f) TRITIUM_LAMBDA {
+          sum[0][p][v] = hn::Add(sum[0][p][v], hn::ShiftRight<static_cast<int>(F::kBits * f)>(field[p][v][f]));
+        });
+      });
+    });
+  } else {
+    for (std::size_t u = 0; u < n_units; ++u) {
+      QuadSum<Dot, F::kMaxCode> step[MR][NP][kVecs];
+      Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { step[r][p][v].Start(sum[r][p][v]); });
+        });
+      });
+      Unroll<8>([&](auto q) TRITIUM_LAMBDA {
+        VI8 x[MR];
+        Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + u * kStepInputs + kQuad * q); });
+        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+          if constexpr (kPrefetch && q < F::kStepBytes / kLineBytes) {
+            __builtin_prefetch(panel[p] + u * F::kUnitBytes + q * kLineBytes + kPrefetchBytes);
+          }
+          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+            const VU8 w = QuadCodes<F, q>(panel[p] + u * F::kUnitBytes, v);
+            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { step[r][p][v].template Add<q>(w, x[r]); });
+          });
+        });
+      });
+      Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { sum[r][p][v] = step[r][p][v].template Finish<8>(); });
+        });
+      });
+    }
+  }
+}
+
+/// 3 v mod 256. The barrier keeps Clang from turning the two adds into a byte multiply, which no x86 has
+/// (17.9 instead of 10.5 cycles a line).
+HWY_INLINE VU8 Triple(VU8 v) {
+  VU8 twice = hn::Add(v, v);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  asm("" : "+v"(twice.raw));
+#endif
+  return hn::Add(twice, v);
+}
+
+/// As RowUnits for five trits a byte, one line a unit. With a wide dot product no digit is ever extracted:
+/// 256 * sum t_d x_d = 3 * sum f_d x_d - sum f_(d+1) x_d. Sums stay below 2^31 for k <= 32768.
+template <class Dot, std::size_t MR, std::size_t NP, bool kPrefetch>
+HWY_INLINE void TritUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
+                          VI (&sum)[MR][NP][kVecs]) {
+  VI here[MR][NP][kVecs];
+  VI next[MR][NP][kVecs];
+  Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+    here[i / (NP * kVecs)][i / kVecs % NP][i % kVecs] = hn::Zero(DI());
+    next[i / (NP * kVecs)][i / kVecs % NP][i % kVecs] = hn::Zero(DI());
+  });
+  for (std::size_t u = 0; u < n_units; ++u) {
+    VU8 fraction[NP][kVecs];
+    Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+      if constexpr (kPrefetch) __builtin_prefetch(panel[p] + u * kLineBytes + kPrefetchBytes);
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { fraction[p][v] = LoadLine(panel[p] + u * kLineBytes, v); });
+    });
+    Unroll<5>([&](auto d) TRITIUM_LAMBDA {
+      VI8 x[MR];
+      Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + u * Ternary5::kUnit + kQuad * d); });
+      Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+        Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+          const VU8 f = fraction[p][v];
+          fraction[p][v] = Triple(f);
+          if constexpr (Dot::kWideCodes) {
+            Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+              here[r][p][v] = Dot::template Dot<255>(here[r][p][v], f, x[r]);
+              next[r][p][v] = Dot::template Dot<255>(next[r][p][v], fraction[p][v], x[r]);
+            });
+          } else {  // digit = (f >= 86) + (f >= 171)
+            const VU8 one = hn::Set(DU8(), std::uint8_t{1});
+            const VU8 digit = hn::Add(hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{86})))),
+                                      hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{171})))));
+            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { here[r][p][v] = Dot::template Dot<2>(here[r][p][v], digit, x[r]); });
+          }
+        });
+      });
+    });
+  }
+  Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+    Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+        VI total = here[r][p][v];
+        if constexpr (Dot::kWideCodes) {
+          total = hn::ShiftRight<8>(hn::Sub(hn::Add(hn::Add(total, total), total), next[r][p][v]));
+        }
+        sum[r][p][v] = hn::Add(sum[r][p][v], total);
+      });
+    });
+  });
+}
+
+/// The whole K of MR rows by NP panels, without the epilogue: 16 floats a panel at out + r * out_stride + 16 p. Rows past
+/// the last one repeat it, so that a few tile heights serve every m.
+template <class F, class Dot, std::size_t MR, std::size_t NP>
+HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* const* panels, std::size_t m, float* out,
+                             std::size_t out_stride) {
+  constexpr bool kPrefetch = true;
+  constexpr int kZero = ZeroFor<F, Dot>(F::kZero);
+  const std::uint8_t* panel[NP];
+  Unroll<NP>([&](auto p) TRITIUM_LAMBDA { panel[p] = panels[p]; });
+  XRow row[MR];
+  Unroll<MR>([&](auto r) TRITIUM_LAMBDA { row[r] = RowOf(args.x, m + r < args.m ? m + r : args.m - 1); });
+  VF y[MR][NP][kVecs];
+  const std::size_t units = F::units(args.k);
+  if constexpr (F::kGroup != 0) {
+    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+      y[i / (NP * kVecs)][i / kVecs % NP][i % kVecs] = hn::Zero(DF());
+    });
+    GroupedUnits<F, Dot, MR, NP, kPrefetch>(panel, units, row, kZero, y);
+  } else {
+    const std::uint8_t* codes[NP];
+    Unroll<NP>([&](auto p) TRITIUM_LAMBDA { codes[p] = panel[p] + F::kPrefixBytes; });
+    VI sum[MR][NP][kVecs];
+    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+      constexpr std::size_t r = i / (NP * kVecs);
+      sum[r][i / kVecs % NP][i % kVecs] = hn::Set(DI(), -kZero * row[r].sums[0]);
+    });
+    if constexpr (F::kBits == 0) {
+      TritUnits<Dot, MR, NP, kPrefetch>(codes, units, row, sum);
+    } else {
+      RowUnits<F, Dot, MR, NP, kPrefetch>(codes, units, row, sum);
+    }
+    Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+      const VF x_scale = hn::Set(DF(), row[r].scales[0]);
+      Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+        Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+          const VF scale = hn::Mul(hn::LoadU(DF(), reinterpret_cast<const float*>(panel[p]) + v * kLanes), x_scale);
+          y[r][p][v] = hn::Mul(hn::ConvertTo(DF(), sum[r][p][v]), scale);
+        });
+      });
+    });
+  }
+  Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+    constexpr std::size_t r = i / (NP * kVecs);
+    constexpr std::size_t c = i % (NP * kVecs);
+    hn::StoreU(y[r][c / kVecs][c % kVecs], DF(), out + r * out_stride + c * kLanes);
+  });
+}
+
+/// All rows by NP panels: one row with all panels side by side, up to kSomeRows with two of them, more with one.
+template <class F, class Dot, std::size_t NP>
+HWY_INLINE void DirectRows(const MatmulArgs& args, const std::uint8_t* const (&panels)[NP], std::size_t first, std::size_t stride) {
+  constexpr std::size_t kOut = NP * kPanelRows;
+  constexpr std::size_t kPairPanels = NP < 2 ? 1 : 2;
+  HWY_ALIGN float out[kMostRows * kOut];
+  const auto rows_by = [&](auto rows, auto at_once) TRITIUM_LAMBDA {
+    for (std::size_t m = 0; m < args.m; m += rows) {
+      for (std::size_t p = 0; p < NP; p += at_once) {
+        DirectTile<F, Dot, rows, at_once>(args, panels + p, m, out + p * kPanelRows, kOut);
+      }
+      const std::size_t live = args.m - m < rows ? args.m - m : rows;
+      for (std::size_t r = 0; r < live; ++r) StorePanels(args, m + r, first, stride, NP, out + r * kOut);
+    }
+  };
+  if (args.m == 1 || kMostRows == 1) {
+    rows_by(std::integral_constant<std::size_t, 1>{}, std::integral_constant<std::size_t, (NP == kTilePanels ? NP : 1)>{});
+  } else if (kSomeRows > 1 && NP > 1 && args.m <= kSomeRows) {
+    rows_by(std::integral_constant<std::size_t, kSomeRows>{}, std::integral_constant<std::size_t, kPairPanels>{});
+  } else {
+    rows_by(std::integral_constant<std::size_t, kMostRows>{}, std::integral_constant<std::size_t, 1>{});
+  }
+}
+
+/// Panels [first, last) in streams that lie far apart, the rest one by one. Gated panels stay in pairs.
+template <class F, class Dot>
+HWY_INLINE void DirectPanels(const MatmulArgs& args, std::size_t first, std::size_t last) {
+  const std::size_t pair = args.epilogue.gated ? 2 : 1;
+  const auto panels_by = [&](auto at_once, std::size_t begin, std::size_t end) TRITIUM_LAMBDA {
+    const std::size_t streams = at_once / pair;
+    const std::size_t stride = (end - begin) / pair / streams * pair;  // panels in a stream
+    const std::uint8_t* panels[at_once];
+    for (std::size_t i = 0; i < stride; i += pair) {
+      for (std::size_t p = 0; p < at_once; ++p) {
+        panels[p] = args.weights + (begin + i + p / pair * stride + p % pair) * args.panel_bytes;
+      }
+      DirectRows<F, Dot, at_once>(args, panels, begin + i, stride);
+    }
+    return begin + stride * streams;
+  };
+  if (kTilePanels > 2 || (kTilePanels > 1 && pair == 1)) {
+    first = panels_by(std::integral_constant<std::size_t, kTilePanels>{}, first, last);
+  }
+  if (pair == 2) {
+    panels_by(std::integral_constant<std::size_t, 2>{}, first, last);
+  } else {
+    panels_by(std::integral_constant<std::size_t, 1>{}, first, last);
+  }
+}
+
+// --- many rows: unpack, then sweep ---------------------------------------------------------------------------------------
+
+/// Only the 16-bit pair sums care how large codes are.
+template <class Dot>
+constexpr int CodeBound(int max_code) {
+  return Dot::kWideCodes || max_code > 63 ? 255 : max_code <= 15 ? 15 : max_code <= 31 ? 31 : 63;
+}
+template <class F, class Dot>
+using UnpackedOf = UnpackedFormat<F::kGroup, F::kHasMin, CodeBound<Dot>(F::kMaxCode)>;
+
+/// Units [u0, u1) of a panel as bytes with f32 scales.
+template <class F, class U>
+HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t count, std::uint8_t* out) {
+  if constexpr (F::kBits == 0) {  // five trits a byte: lines of digits, quads in order
+    for (std::size_t u = 0; u < count; ++u) {
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+        VU8 f = LoadLine(units + u * kLineBytes, v);
+        Unroll<5>([&](auto d) TRITIUM_LAMBDA {
+          const VU8 one = hn::Set(DU8(), std::uint8_t{1});
+          const VU8 digit = hn::Add(hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{86})))),
+                                    hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{171})))));
+          hn::StoreU(digit, DU8(), out + (5 * u + d) * kLineBytes + v * kVecBytes);
+          f = Triple(f);
+        });
+      });
+    }
+  } else {
+    for (std::size_t u = 0; u < count; ++u) {
+      const std::uint8_t* unit = units + u * F::kUnitBytes;
+      UnitScales<F> scales;
+      scales.Load(unit);
+      const std::uint8_t* step = unit + F::kHeaderBytes;
+      for (std::size_t s = 0; s < F::kUnit / U::kUnit; ++s) {  // unpacked units are shorter
+        if constexpr (F::kGroup != 0) {
+          for (std::size_t i = 0; i < U::kGroupsInUnit; ++i) {
+            float* f32 = reinterpret_cast<float*>(out + i * (F::kHasMin ? 2 : 1) * kLineBytes);
+            const std::size_t g = s * U::kGroupsInUnit + i;
+            Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+              hn::StoreU(scales.Scale(unit, g, v), DF(), f32 + v * kLanes);
+              if constexpr (F::kHasMin) hn::StoreU(scales.Min(unit, g, v), DF(), f32 + kPanelRows + v * kLanes);
+            });
+          }
+        }
+        out += U::kHeaderBytes;
+        for (std::size_t i = 0; i < U::kUnit / kStepInputs; ++i, step += F::kStepBytes, out += U::kStepBytes) {
+          Unroll<8>([&](auto q) TRITIUM_LAMBDA {
+            Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+              hn::StoreU(QuadCodes<F, q>(step, v), DU8(), out + q * kLineBytes + v * kVecBytes);
+            });
+          });
+        }
+      }
+    }
+  }
+}
+
+/// MR rows by NP unpacked panels over one block of inputs; accumulators live in `sums` (rows of 64) between blocks.
+template <class U, class Dot, std::size_t MR, std::size_t NP>
+HWY_NOINLINE void SweepTile(const std::uint8_t* unpacked, std::size_t panel_bytes, std::size_t units, const XRow* rows,
+                            int zero, float* sums, bool first_block) {
+  constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
+  const std::uint8_t* panel[NP];
+  Unroll<NP>([&](auto p) TRITIUM_LAMBDA { panel[p] = unpacked + p * panel_bytes; });
+  XRow row[MR];
+  Unroll<MR>([&](auto r) TRITIUM_LAMBDA { row[r] = rows[r]; });
+  if constexpr (U::kGroup != 0) {
+    VF y[MR][NP][kVecs];
+    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+      constexpr std::size_t r = i / (NP * kVecs);
+      constexpr std::size_t c = i % (NP * kVecs);
+      y[r][c / kVecs][c % kVecs] = first_block ? hn::Zero(DF()) : hn::LoadU(DF(), sums + r * kRowLength + c * kLanes);
+    });
+    GroupedUnits<U, Dot, MR, NP, false>(panel, units, row, zero, y);
+    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+      constexpr std::size_t r = i / (NP * kVecs);
+      constexpr std::size_t c = i % (NP * kVecs);
+      hn::StoreU(y[r][c / kVecs][c % kVecs], DF(), sums + r * kRowLength + c * kLanes);
+    });
+  } else {
+    std::int32_t* ints = reinterpret_cast<std::int32_t*>(sums);
+    VI sum[MR][NP][kVecs];
+    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+      constexpr std::size_t r = i / (NP * kVecs);
+      constexpr std::size_t c = i % (NP * kVecs);
+      sum[r][c / kVecs][c % kVecs] = first_block ? hn::Zero(DI()) : hn::LoadU(DI(), ints + r * kRowLength + c * kLanes);
+    });
+    RowUnits<U, Dot, MR, NP, false>(panel, units, row, sum);
+    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+      constexpr std::size_t r = i / (NP * kVecs);
+      constexpr std::size_t c = i % (NP * kVecs);
+      hn::StoreU(sum[r][c / kVecs][c % kVecs], DI(), ints + r * kRowLength + c * kLanes);
+    });
+  }
+}
+
+template <class F, class Dot>
+HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
+  using U = UnpackedOf<F, Dot>;
+  constexpr int kZero = ZeroFor<U, Dot>(F::kZero);
+  constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
+  constexpr std::size_t MR = F::kGroup == 0 ? kRowSweepRows : kSweepRows;
+  // Whole units of both formats, and whole steps for the trits.
+  constexpr std::size_t kBlockUnits = F::kBits == 0 ? 24 : kPrefillInputs / F::kUnit;
+  constexpr std::size_t kBlock = kBlockUnits * F::kUnit;
+  static_assert(kBlock % U::kUnit == 0 && kBlock <= kPrefillInputs);
+  constexpr std::size_t kPanelBytes = kBlock / U::kUnit * U::kUnitBytes;
+  static_assert(kPrefillPanels * kPanelBytes + (kPrefillRows + MR) * kRowLength * 4 <= matmul_scratch_bytes());
+
+  std::uint8_t* unpacked = reinterpret_cast<std::uint8_t*>(scratch);
+  float* sums = reinterpret_cast<float*>(unpacked + round_up(kPrefillPanels * kPanelBytes, kLineBytes));
+  const std::size_t units = F::units(args.k);
+
+  for (std::size_t p0 = first; p0 < last; p0 += kPrefillPanels) {
+    const std::size_t n_panels = last - p0 < kPrefillPanels ? last - p0 : kPrefillPanels;
+    for (std::size_t m0 = 0; m0 < args.m; m0 += kPrefillRows) {
+      const std::size_t n_rows = args.m - m0 < kPrefillRows ? args.m - m0 : kPrefillRows;
+      for (std::size_t u0 = 0; u0 < units; u0 += kBlockUnits) {
+        const std::size_t n_units = units - u0 < kBlockUnits ? units - u0 : kBlockUnits;
+        const std::size_t inputs = n_units * F::kUnit;
+        const std::size_t steps = div_up(inputs, U::kUnit);
+        for (std::size_t p = 0; p < n_panels; ++p) {
+          const std::uint8_t* panel = args.weights + (p0 + p) * args.panel_bytes + F::kPrefixBytes;
+          std::uint8_t* out = unpacked + p * kPanelBytes;
+          UnpackUnits<F, U>(panel + u0 * F::kUnitBytes, n_units, out);
+          if constexpr (F::kBits == 0) {  // 20-input lines end inside a 32-input step: zero activations, any code
+            std::memset(out + inputs / kQuad * kLineBytes, 0, (steps * kStepInputs - inputs) / kQuad * kLineBytes);
+          }
+        }
+        // One tile shape: rows past the last repeat it into spare rows of sums, panels past the last are whatever the
+        // scratch holds, and nobody stores them.
+        for (std::size_t p = 0; p < n_panels; p += kSweepPanels) {
+          for (std::size_t m = 0; m < n_rows; m += MR) {
+            XRow rows[MR];
+            for (std::size_t r = 0; r < MR; ++r) {
+              rows[r] = RowOf(args.x, m0 + (m + r < n_rows ? m + r : n_rows - 1));
+              if constexpr (F::kGroup == 0) rows[r].codes += u0 * F::kUnit;
+              else rows[r] = Advance(rows[r], u0 * F::kUnit);
+            }
+            SweepTile<U, Dot, MR, kSweepPanels>(unpacked + p * kPanelBytes, kPanelBytes, steps, rows, kZero,
+                                                sums + m * kRowLength + p * kPanelRows, u0 == 0);
+          }
+        }
+      }
+      for (std::size_t m = 0; m < n_rows; ++m) {
+        float* row_sums = sums + m * kRowLength;
+        if constexpr (F::kGroup == 0) {  // int32 sums become values in place
+          const XRow row = RowOf(args.x, m0 + m);
+          for (std::size_t p = 0; p < n_panels; ++p) {
+            const float* w_scale = reinterpret_cast<const float*>(args.weights + (p0 + p) * args.panel_bytes);
+            Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+              float* at = row_sums + p * kPanelRows + v * kLanes;
+              const VI sum = hn::Add(hn::LoadU(DI(), reinterpret_cast<const std::int32_t*>(at)), hn::Set(DI(), -kZero * row.sums[0]));
+              const VF scale = hn::Mul(hn::LoadU(DF(), w_scale + v * kLanes), hn::Set(DF(), row.scales[0]));
+              hn::StoreU(hn::Mul(hn::ConvertTo(DF(), sum), scale), DF(), at);
+            });
+          }
+        }
+        StorePanels(args, m0 + m, p0, args.epilogue.gated ? 2 : 1, n_panels, row_sums);
+      }
+    }
+  }
+}
+
+/// From this many rows on unpacking pays for itself.
+inline constexpr std::size_t kUnpackRows = 24;  // see kManyRows in ops/matmul.h
+
+template <class F, class Dot>
+void MatmulPanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
+  if (args.m >= kUnpackRows) {
+    UnpackedPanels<F, Dot>(args, first, last, scratch);
+  } else {
+    DirectPanels<F, Dot>(args, first, last);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+TRITIUM_NAMESPACE_END
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

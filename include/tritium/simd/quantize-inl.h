@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Activation rows to int8 codes with scales and sums: see format/activation.h for the formulas.
+
+#if defined(TRITIUM_SIMD_QUANTIZE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TRITIUM_SIMD_QUANTIZE_INL_H_
+#undef TRITIUM_SIMD_QUANTIZE_INL_H_
+#else
+#define TRITIUM_SIMD_QUANTIZE_INL_H_
+#endif
+
+#include "tritium/ops/kernel_table.h"
+#include "tritium/simd/microops-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+TRITIUM_NAMESPACE_BEGIN
+namespace HWY_NAMESPACE {
+
+// 16 inputs are kVecs vectors, so that every target adds in the same order.
+
+/// max|x| of 16 * count inputs.
+HWY_INLINE float AbsMax16(const float* x, std::size_t count) {
+  VF most = hn::Zero(DF());
+  for (std::size_t i = 0; i < count * kVecs; ++i) most = hn::Max(most, hn::Abs(hn::LoadU(DF(), x + i * kLanes)));
+  return hn::ReduceMax(DF(), most);
+}
+
+/// Codes of 16 inputs times `inverse`; returns their sum.
+HWY_INLINE std::int32_t Quantize16(const float* x, VF inverse, std::int8_t* codes) {
+  const hn::Rebind<std::int8_t, DI> d8;
+  VI sum = hn::Zero(DI());
+  Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+    const VI code = hn::NearestInt(hn::Mul(hn::LoadU(DF(), x + v * kLanes), inverse));
+    sum = hn::Add(sum, code);
+    hn::StoreU(hn::DemoteTo(d8, code), d8, codes + v * kLanes);
+  });
+  return hn::ReduceSum(DI(), sum);
+}
+
+/// Row `x` of rows.k floats becomes row m of `rows`. x need not be padded. Non-finite inputs give codes of zero times a
+/// non-finite scale, so that they reach the output instead of vanishing.
+HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& rows, std::size_t m) {
+  std::int8_t* codes = rows.codes + m * rows.stride;
+  float* scales = rows.scales + m * rows.groups;
+  std::int32_t* sums = rows.sums + m * rows.groups;
+  const std::size_t whole = rows.k / 32;
+  HWY_ALIGN float tail[32] = {};
+  const std::size_t rest = rows.k - 32 * whole;
+  if (rest != 0) std::memcpy(tail, x + 32 * whole, rest * sizeof(float));
+
+  if (rows.group == 0) {
+    float most = AbsMax16(x, 2 * whole);
+    if (rest != 0) {
+      const float more = AbsMax16(tail, 2);
+      most = more > most ? more : most;
+    }
+    // NaN compares false: it must not become 1e-5
+    const float limit = most < 1e-5f ? 1e-5f : most;
+    const VF scale = hn::Set(DF(), 127.0f / limit);
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < whole; ++i) {
+      sum += Quantize16(x + 32 * i, scale, codes + 32 * i);
+      sum += Quantize16(x + 32 * i + 16, scale, codes + 32 * i + 16);
+    }
+    std::size_t end = 32 * whole;
+    if (rest != 0) {
+      sum += Quantize16(tail, scale, codes + end) + Quantize16(tail + 16, scale, codes + end + 16);
+      end += 32;
+    }
+    std::memset(codes + end, 0, rows.stride - end);
+    scales[0] = limit / 127.0f;
+    sums[0] = sum;
+    return;
+  }
+
+  std::int32_t* sums16 = rows.sums16 + 2 * m * rows.groups;
+  const std::size_t groups = whole + (rest != 0 ? 1 : 0);
+  for (std::size_t g = 0; g < groups; ++g) {
+    const float* from = g < whole ? x + 32 * g : tail;
+    const float most = AbsMax16(from, 2);
+    const float scale = most / 127.0f;
+    const VF inverse = hn::Set(DF(), most == 0.0f ? 0.0f : 127.0f / most);
+    sums16[2 * g] = Quantize16(from, inverse, codes + 32 * g);
+    sums16[2 * g + 1] = Quantize16(from + 16, inverse, codes + 32 * g + 16);
+    sums[g] = sums16[2 * g] + sums16[2 * g + 1];
+    scales[g] = scale;
+  }
+  std::memset(codes + 32 * groups, 0, rows.stride - 32 * groups);
+  const std::size_t pad = rows.groups - groups;
+  std::memset(scales + groups, 0, pad * sizeof(float));
+  std::memset(sums + groups, 0, pad * sizeof(std::int32_t));
+  std::memset(sums16 + 2 * groups, 0, 2 * pad * sizeof(std::int32_t));
+}
+
+HWY_INLINE void QuantizeRows(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first, std::size_t last) {
+  for (std::size_t m = first; m < last; ++m) QuantizeRow(x + m * x_stride, rows, m);
+}
+
+}  // namespace HWY_NAMESPACE
+TRITIUM_NAMESPACE_END
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

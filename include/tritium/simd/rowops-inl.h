@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Row operations: norms, RoPE, elementwise gates, argmax, conversions. One row of floats at a time, any length.
+//
+// Sums run over 64 fixed lanes (four vectors of 16, on every target) and are folded in one fixed tree, so a row's norm is
+// the same bits on every instruction set that has fused multiply-add.
+
+#if defined(TRITIUM_SIMD_ROWOPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TRITIUM_SIMD_ROWOPS_INL_H_
+#undef TRITIUM_SIMD_ROWOPS_INL_H_
+#else
+#define TRITIUM_SIMD_ROWOPS_INL_H_
+#endif
+
+#include <cmath>
+
+#include "tritium/simd/epilogue-inl.h"
+#include "tritium/simd/quantize-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+TRITIUM_NAMESPACE_BEGIN
+namespace HWY_NAMESPACE {
+
+/// f(start, count) over pieces of at most kLanes elements.
+template <class Fn>
+HWY_INLINE void ForPieces(std::size_t n, Fn&& fn) {
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) fn(i, kLanes);
+  if (i < n) fn(i, n - i);
+}
+HWY_INLINE VF LoadPiece(const float* p, std::size_t count) {
+  return count == kLanes ? hn::LoadU(DF(), p) : hn::LoadN(DF(), p, count);
+}
+HWY_INLINE void StorePiece(VF v, float* p, std::size_t count) {
+  if (count == kLanes) hn::StoreU(v, DF(), p);
+  else hn::StoreN(v, DF(), p, count);
+}
+
+/// Sum of term(x[i]) in a fixed order: 64 partial sums, folded pairwise.
+template <class Term>
+HWY_INLINE float SumOver(const float* x, std::size_t n, Term&& term) {
+  constexpr std::size_t kVectors = 64 / kLanes;
+  VF sum[kVectors];
+  Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA { sum[i] = hn::Zero(DF()); });
+  std::size_t at = 0;
+  for (; at + 64 <= n; at += 64) {
+    Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA { sum[i] = term(sum[i], hn::LoadU(DF(), x + at + i * kLanes)); });
+  }
+  if (at < n) {
+    HWY_ALIGN float tail[64] = {};
+    std::memcpy(tail, x + at, (n - at) * sizeof(float));
+    HWY_ALIGN float live[64] = {};
+    for (std::size_t i = 0; i < n - at; ++i) live[i] = 1.0f;
+    Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA {
+      const VF next = term(sum[i], hn::Load(DF(), tail + i * kLanes));
+      sum[i] = hn::IfThenElse(hn::Gt(hn::Load(DF(), live + i * kLanes), hn::Zero(DF())), next, sum[i]);
+    });
+  }
+  HWY_ALIGN float lanes[64];
+  Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA { hn::Store(sum[i], DF(), lanes + i * kLanes); });
+  for (std::size_t width = 32; width >= 1; width /= 2) {
+    for (std::size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+/// y = x / sqrt(mean(x^2) + eps) * weight; weight null: 1. y may be x.
+HWY_NOINLINE void RmsNorm(const float* x, const float* weight, std::size_t n, float eps, float* y) {
+  const float sum = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::MulAdd(v, v, s); });
+  const float scale = 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
+  const VF s = hn::Set(DF(), scale);
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    VF v = hn::Mul(LoadPiece(x + i, count), s);
+    if (weight != nullptr) v = hn::Mul(v, LoadPiece(weight + i, count));
+    StorePiece(v, y + i, count);
+  });
+}
+
+/// y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, biased variance; weight or bias null: 1, 0.
+HWY_NOINLINE void LayerNorm(const float* x, const float* weight, const float* bias, std::size_t n, float eps, float* y) {
+  const float mean = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::Add(s, v); }) / static_cast<float>(n);
+  const VF m = hn::Set(DF(), mean);
+  const float variance = SumOver(x, n, [&](VF s, VF v) TRITIUM_LAMBDA {
+    const VF d = hn::Sub(v, m);
+    return hn::MulAdd(d, d, s);
+  }) / static_cast<float>(n);
+  const VF scale = hn::Set(DF(), 1.0f / std::sqrt(variance + eps));
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    VF v = hn::Mul(hn::Sub(LoadPiece(x + i, count), m), scale);
+    if (weight != nullptr) v = hn::Mul(v, LoadPiece(weight + i, count));
+    if (bias != nullptr) v = hn::Add(v, LoadPiece(bias + i, count));
+    StorePiece(v, y + i, count);
+  });
+}
+
+/// Half-split rotation in place: pairs (x_i, x_(i + half)), cos and sin of each pair.
+HWY_NOINLINE void RopeHalf(float* x, const float* cosine, const float* sine, std::size_t half) {
+  ForPieces(half, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    const VF a = LoadPiece(x + i, count);
+    const VF b = LoadPiece(x + half + i, count);
+    const VF c = LoadPiece(cosine + i, count);
+    const VF s = LoadPiece(sine + i, count);
+    StorePiece(hn::NegMulAdd(b, s, hn::Mul(a, c)), x + i, count);
+    StorePiece(hn::MulAdd(a, s, hn::Mul(b, c)), x + half + i, count);
+  });
+}
+/// y = activation(gate) * up; up null: y = activation(gate). y may be gate.
+HWY_NOINLINE void Gate(Activation activation, const float* gate, const float* up, std::size_t n, float* y) {
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    VF v = Activate(activation, LoadPiece(gate + i, count));
+    if (up != nullptr) v = hn::Mul(v, LoadPiece(up + i, count));
+    StorePiece(v, y + i, count);
+  });
+}
+
+/// y += scale * x.
+HWY_NOINLINE void AddScaled(const float* x, float scale, std::size_t n, float* y) {
+  const VF s = hn::Set(DF(), scale);
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    StorePiece(hn::MulAdd(LoadPiece(x + i, count), s, LoadPiece(y + i, count)), y + i, count);
+  });
+}
+HWY_NOINLINE void Scale(float* x, float scale, std::size_t n) {
+  const VF s = hn::Set(DF(), scale);
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA { StorePiece(hn::Mul(LoadPiece(x + i, count), s), x + i, count); });
+}
+/// x = cap * tanh(x / cap).
+HWY_NOINLINE void SoftCap(float* x, float cap, std::size_t n) {
+  const VF inverse = hn::Set(DF(), 1.0f / cap);
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    StorePiece(hn::Mul(Tanh(DF(), hn::Mul(LoadPiece(x + i, count), inverse)), hn::Set(DF(), cap)), x + i, count);
+  });
+}
+/// Stable softmax in place; returns nothing for n = 0.
+HWY_NOINLINE void SoftMax(float* x, std::size_t n) {
+  if (n == 0) return;
+  VF most = hn::Set(DF(), x[0]);
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    most = count == kLanes ? hn::Max(most, hn::LoadU(DF(), x + i))
+                           : hn::Max(most, hn::IfThenElse(hn::FirstN(DF(), count), LoadPiece(x + i, count), most));
+  });
+  const VF top = hn::Set(DF(), hn::ReduceMax(DF(), most));
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    StorePiece(ExpNonPositive(DF(), hn::Sub(LoadPiece(x + i, count), top)), x + i, count);
+  });
+  const float sum = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::Add(s, v); });
+  Scale(x, 1.0f / sum, n);
+}
+
+/// The smallest index of the largest value; NaN is never larger.
+HWY_NOINLINE std::size_t ArgMax(const float* x, std::size_t n) {
+  VF most = hn::Set(DF(), -HUGE_VALF);
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    VF v = LoadPiece(x + i, count);
+    if (count != kLanes) v = hn::IfThenElse(hn::FirstN(DF(), count), v, most);
+    most = hn::IfThenElse(hn::Gt(v, most), v, most);
+  });
+  const float top = hn::ReduceMax(DF(), most);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (x[i] == top) return i;
+  }
+  return 0;
+}
+
+/// True when every value is finite.
+HWY_NOINLINE bool AllFinite(const float* x, std::size_t n) {
+  VF spread = hn::Zero(DF());  // x - x is 0 for finite values and NaN otherwise, and NaN survives addition
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    const VF v = LoadPiece(x + i, count);
+    spread = hn::Add(spread, hn::Sub(v, v));
+  });
+  return hn::AllTrue(DF(), hn::Eq(spread, hn::Zero(DF())));
+}
+
+/// n floats into a cache of f32 or f16, `stride` elements apart.
+HWY_NOINLINE void StoreKv(const float* x, std::size_t n, std::size_t stride, bool half, void* out) {
+  if (!half) {
+    float* to = static_cast<float*>(out);
+    for (std::size_t i = 0; i < n; ++i) to[i * stride] = x[i];
+    return;
+  }
+  f16* to = static_cast<f16*>(out);
+  const hn::Rebind<hwy::float16_t, DF> dh;
+  HWY_ALIGN f16 piece[kPanelRows];
+  for (std::size_t i = 0; i < n; i += kLanes) {
+    const std::size_t count = n - i < kLanes ? n - i : kLanes;
+    hn::StoreU(hn::DemoteTo(dh, LoadPiece(x + i, count)), dh, reinterpret_cast<hwy::float16_t*>(piece));
+    for (std::size_t c = 0; c < count; ++c) to[(i + c) * stride] = piece[c];
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+TRITIUM_NAMESPACE_END
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fills a KernelTable with the instances of one pass and one dot-product policy.
+
+#if defined(TRITIUM_SIMD_TABLE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TRITIUM_SIMD_TABLE_INL_H_
+#undef TRITIUM_SIMD_TABLE_INL_H_
+#else
+#define TRITIUM_SIMD_TABLE_INL_H_
+#endif
+
+#include "tritium/ops/isa.h"
+#include "tritium/simd/attention-inl.h"
+#include "tritium/simd/float_matmul-inl.h"
+#include "tritium/simd/matmul-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+TRITIUM_NAMESPACE_BEGIN
+namespace HWY_NAMESPACE {
+
+inline void FillRowOps(KernelTable& t) {
+  t.quantize_rows = [](const float* x, std::size_t stride, const Q8Rows& rows, std::size_t first, std::size_t last) {
+    QuantizeRows(x, stride, rows, first, last);
+  };
+  t.attention = &AttentionSegment;
+  t.attention_merge = &AttentionMerge;
+  t.rms_norm = &RmsNorm;
+  t.layer_norm = &LayerNorm;
+  t.rope_half = &RopeHalf;
+  t.gate = &Gate;
+  t.add_scaled = &AddScaled;
+  t.scale = &Scale;
+  t.soft_cap = &SoftCap;
+  t.soft_max = &SoftMax;
+  t.arg_max = &ArgMax;
+  t.all_finite = &AllFinite;
+  t.store_kv = &StoreKv;
+  t.matmul[static_cast<std::size_t>(PackFormat::f32)] = &FloatMatmulPanels<float>;
+  t.matmul[static_cast<std::size_t>(PackFormat::f16)] = &FloatMatmulPanels<f16>;
+  t.matmul[static_cast<std::size_t>(PackFormat::bf16)] = &FloatMatmulPanels<bf16>;
+}
+
+template <class F, class Dot>
+inline void FillMatmul(PackFormat format, KernelTable& t) {
+  t.matmul[static_cast<std::size_t>(format)] = &MatmulPanels<F, Dot>;
+}
+
+/// Calls fill(Dot{}) with the policy by which this pass serves a tier; false when it does not serve it.
+template <class Fill>
+inline bool WithPolicy(Tier tier, Fill&& fill) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  if (tier == Tier::avx512) return fill(DotMaddubs{}), true;
+  if (tier == Tier::avx512_vnni || tier == Tier::amx) return fill(DotVnni{}), true;
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  if (tier == Tier::avx2) return fill(DotMaddubs{}), true;
+  if (tier == Tier::avx2_vnni) return fill(DotVnni{}), true;
+#elif HWY_ARCH_ARM_A64 && HWY_TARGET >= HWY_NEON
+  if (tier == Tier::neon) return fill(DotPortable{}), true;
+  if (tier == Tier::neon_dotprod) return fill(DotSdot{}), true;
+  if (tier == Tier::neon_i8mm) return fill(DotUsdot{}), true;
+#else
+  if (tier == Tier::portable) return fill(DotPortable{}), true;
+#endif
+  return false;
+}
+
+}  // namespace HWY_NAMESPACE
+TRITIUM_NAMESPACE_END
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
