@@ -435,7 +435,7 @@ class PreTokenizer {
     const detail::NamedPreTokenizer* entry = find_pre_tokenizer(name);
     if (entry == nullptr) {
       return make_error(Errc::unsupported, "unknown pre-tokenizer", "tokenizer.ggml.pre", "a name that this build knows",
-                        "\"" + escape_control(name, 80) + "\"");
+                        quoted(name, 80));
     }
     std::vector<SplitStep> steps;
     for (const std::string_view pattern : entry->stages) {
@@ -471,7 +471,7 @@ class PreTokenizer {
         TRITIUM_ASSIGN(Regex regex, Regex::compile(step.pattern));
         compiled.regex = std::move(regex);
       } else if (step.kind == SplitStep::Kind::words) {
-        TRITIUM_ASSIGN(Regex regex, Regex::compile("\\w+|[^\\w\\s]+"));
+        TRITIUM_ASSIGN(Regex regex, Regex::compile("[\\w\\x{200C}\\x{200D}]+|[^\\w\\s\\x{200C}\\x{200D}]+"));
         compiled.regex = std::move(regex);
       }
       compiled.step = std::move(step);

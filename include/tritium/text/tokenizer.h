@@ -284,6 +284,7 @@ class Tokenizer {
     t.sentencepiece_text_ = (v.kind == TokenizerKind::score_bpe || v.kind == TokenizerKind::unigram) && !v.leftmost_specials;
     t.split_newlines_ = v.split_newlines;
     t.strip_spaces_ = v.strip_decoded_spaces;
+    t.unknown_text_ = v.unknown_text;
     t.leftmost_specials_ = v.leftmost_specials;
     t.bos_ = v.bos;
     t.eos_ = v.eos;
@@ -340,7 +341,9 @@ class Tokenizer {
       const auto id = static_cast<std::int32_t>(i);
       const TokenType type = v.type(i);
       if (v.tokens[i].empty()) continue;
-      const bool control = type == TokenType::control || type == TokenType::unknown;
+      // Only GGUF files expect the unknown token in a text.
+      const bool control = type == TokenType::control ||
+                           (type == TokenType::unknown && !v.leftmost_specials && !v.match_user_defined);
       const auto f = flags.find(id);
       const bool added = type == TokenType::user_defined && (!v.match_user_defined || (f != flags.end() && f->second.added));
       if (!control && !added) continue;
@@ -506,8 +509,11 @@ class Tokenizer {
   }
   // `strip` counts the leading spaces still to be taken off; any visible text ends that.
   void append_piece(std::int32_t id, SpecialText special, std::size_t& strip, std::string& text) const {
-    if (special == SpecialText::hide && is_control(id)) return;
     std::string_view bytes = piece(id);
+    if (special == SpecialText::hide && is_control(id)) {
+      if (type(id) == TokenType::control || unknown_text_.empty()) return;
+      bytes = unknown_text_;
+    }
     if (is_control(id) || type(id) == TokenType::byte) strip = 0;
     while (strip > 0 && bytes.starts_with(' ')) {
       bytes.remove_prefix(1);
@@ -539,6 +545,7 @@ class Tokenizer {
   std::int32_t eos_ = kNoToken;
   std::int32_t pad_ = kNoToken;
   std::size_t strip_spaces_ = 0;
+  std::string unknown_text_;
   bool escape_ = true;
   bool sentencepiece_text_ = false;
   bool split_newlines_ = false;

@@ -378,7 +378,8 @@ inline Status read_pre_tokenizer(const JsonObject& step, std::vector<SplitStep>&
     }
     return {};
   }
-  if (byte_level && (out.empty() || out.back().kind != Kind::byte_level_alias)) {  // behind ByteLevel characters are bytes
+  // Behind ByteLevel, characters stand for bytes.
+  if (byte_level && std::none_of(out.begin(), out.end(), [](const SplitStep& s) { return s.kind == Kind::byte_level_alias; })) {
     SplitStep alias;
     alias.kind = Kind::byte_level_alias;
     out.push_back(std::move(alias));
@@ -599,7 +600,7 @@ inline Status add_token(Vocabulary& v, const JsonObject& token, std::int64_t id,
   const auto i = static_cast<std::size_t>(id);
   if (!v.tokens[i].empty() && v.tokens[i] != content) {
     return make_error(Errc::invalid_file, "added token takes the id of another token", token.where(),
-                      "\"" + escape_control(v.tokens[i], 40) + "\"", "\"" + escape_control(content, 40) + "\"");
+                      quoted(v.tokens[i], 40), quoted(content, 40));
   }
   const bool is_new = v.tokens[i].empty();
   if (is_new) v.tokens[i] = v.arena->add(content);
@@ -615,7 +616,7 @@ inline Status add_token(Vocabulary& v, const JsonObject& token, std::int64_t id,
     flags.normalized = false;  // SentencePiece's normalizer knows no tokens
     if (!is_new && !special) return {};  // a piece of the model: the model finds it
   }
-  if (v.types[i] != TokenType::unknown) v.types[i] = special ? TokenType::control : TokenType::user_defined;
+  if (v.types[i] != TokenType::unknown || !to_sentencepiece) v.types[i] = special ? TokenType::control : TokenType::user_defined;
   v.flags.push_back(flags);
   return {};
 }
@@ -693,10 +694,13 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
     v.unk = id_of_spelling(v, unk);
     if (!unk.empty() && v.unk == kNoToken) {
       return make_error(Errc::invalid_file, "unknown token is not in the vocabulary", "model.unk_token", "a token",
-                        "\"" + escape_control(unk, 40) + "\"");
+                        quoted(unk, 40));
     }
   }
-  if (v.unk != kNoToken) v.types[static_cast<std::size_t>(v.unk)] = TokenType::unknown;
+  if (v.unk != kNoToken) {
+    v.types[static_cast<std::size_t>(v.unk)] = TokenType::unknown;
+    v.unknown_text = v.tokens[static_cast<std::size_t>(v.unk)];
+  }
 
   if (root.find("added_tokens") != nullptr) {
     TRITIUM_ASSIGN(const Json* added, root.array("added_tokens"));
@@ -736,7 +740,7 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
     TRITIUM_ASSIGN(const Json config, parse_limited_json(config_text, "tokenizer_config.json"));
     TRITIUM_TRY(apply_tokenizer_config(JsonObject(config, "tokenizer_config.json"), v));
   }
-  find_end_tokens(v);
+  find_end_tokens(v, false);
   return v;
 }
 

@@ -93,6 +93,7 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
   std::string bos_piece = "<s>";
   std::string eos_piece = "</s>";
   std::string pad_piece = "<pad>";
+  v.unknown_text = " \xE2\x81\x87 ";  // the format's default
   std::string_view charsmap;
 
   const auto expect = [](const ProtoReader& in, const ProtoReader::Field& field, std::uint8_t wire) -> Status {
@@ -153,6 +154,7 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
         }
         if (f.number == 24) TRITIUM_TRY(flag(as_suffix));
         if (f.number == 35) TRITIUM_TRY(flag(byte_fallback));
+        if (f.number == 44) TRITIUM_TRY(text(v.unknown_text));
         if (f.number == 46) TRITIUM_TRY(text(bos_piece));
         if (f.number == 47) TRITIUM_TRY(text(eos_piece));
         if (f.number == 48) TRITIUM_TRY(text(pad_piece));
@@ -183,7 +185,7 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
   v.user_defined_bonus = true;
   v.spaces = {add_dummy_prefix, remove_extra, escape, as_suffix};
   v.charsmap = charsmap;
-  if (!as_suffix && (add_dummy_prefix || remove_extra)) v.strip_decoded_spaces = remove_extra ? std::numeric_limits<std::size_t>::max() : 1;
+  if (add_dummy_prefix || remove_extra) v.strip_decoded_spaces = remove_extra ? std::numeric_limits<std::size_t>::max() : 1;
   const auto control = [&](std::string_view name) {
     const std::int32_t id = id_of_spelling(v, name);
     return id != kNoToken && v.types[static_cast<std::size_t>(id)] == TokenType::control ? id : kNoToken;
@@ -213,7 +215,7 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
         const std::string where = object.path("added_tokens_decoder");
         const std::string& key = item.key();
         if (key.empty() || key.size() > 9 || key.find_first_not_of("0123456789") != std::string::npos) {
-          return make_error(Errc::invalid_file, "malformed token id", where, "digits", "\"" + escape_control(key, 40) + "\"");
+          return make_error(Errc::invalid_file, "malformed token id", where, "digits", quoted(key, 40));
         }
         std::int64_t id = 0;
         for (const char digit : key) id = id * 10 + (digit - '0');
@@ -222,7 +224,7 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
     }
     TRITIUM_TRY(apply_tokenizer_config(object, v));
   }
-  find_end_tokens(v);
+  find_end_tokens(v, false);
   return v;
 }
 

@@ -105,6 +105,7 @@ struct Vocabulary {
   SpaceRules spaces;                     ///< score_bpe, unigram, and `escape` for decoding of merges_bpe
   std::string charsmap;                  ///< SentencePiece's character map, compiled
   std::size_t strip_decoded_spaces = 0;  ///< leading spaces that decoding takes off again
+  std::string unknown_text;              ///< what the unknown token leaves in decoded text, where control tokens leave nothing
 
   bool ignore_merges = false;            ///< a whole piece that is a token is taken without merging
   bool fuse_unknown = false;             ///< neighbouring unknown characters become one unknown token
@@ -176,7 +177,7 @@ inline Status validate(const Vocabulary& v) {
       return bad("unknown token type", where, "0 to 6", std::to_string(static_cast<unsigned>(type)));
     }
     if (type == TokenType::byte && byte_of_token(token) < 0) {
-      return bad("byte token is misspelled", where, "<0x00> to <0xFF>", "\"" + escape_control(token, 40) + "\"");
+      return bad("byte token is misspelled", where, "<0x00> to <0xFF>", quoted(token, 40));
     }
     const bool special = type == TokenType::control || type == TokenType::user_defined || type == TokenType::unknown;
     if (special && token.size() > kMaxSpecialBytes) {
@@ -220,16 +221,16 @@ inline constexpr std::array<std::string_view, 6> kEndControls{
 
 }  // namespace detail
 
-/// Fills `end_tokens` with the ids whose spelling ends a generation, and types the certain ones as control where a file
-/// calls them normal: a model must not run past its own end because of a slip in a conversion.
-inline void find_end_tokens(Vocabulary& v) {
+/// Fills `end_tokens` with the ids whose spelling ends a generation. With `correct_types` the certain ones become control
+/// tokens where a file calls them normal: a model must not run past its own end because of a slip in a conversion.
+inline void find_end_tokens(Vocabulary& v, bool correct_types) {
   bool returns = false;
   bool calls = false;
   std::int32_t end_id = kNoToken;
   for (std::size_t i = 0; i < v.tokens.size(); ++i) {
     const std::string_view token = v.tokens[i];
     if (token.size() < 4 || token.size() > 32 || (token[0] != '<' && token[0] != '[')) continue;
-    const bool certain = std::find(detail::kEndSpellings.begin(), detail::kEndSpellings.end(), token) != detail::kEndSpellings.end();
+    const bool certain = (correct_types || v.type(i) != TokenType::normal) && std::find(detail::kEndSpellings.begin(), detail::kEndSpellings.end(), token) != detail::kEndSpellings.end();
     const bool control = v.type(i) == TokenType::control;
     if (!certain &&
         (!control || std::find(detail::kEndControls.begin(), detail::kEndControls.end(), token) == detail::kEndControls.end())) {

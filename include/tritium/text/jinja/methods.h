@@ -513,9 +513,7 @@ inline bool Interpreter::str_count(const Value& s, Args& args, Value& out) {
   const std::string& wanted = a[0].str().text;
   std::int64_t count = 0;
   if (valid && wanted.empty()) {
-    const bool behind = begin == s.str().text.size() && !a[1].is_missing() && a[1].is_integral() &&
-                        a[1].as_integer() > static_cast<std::int64_t>(s.str().length());
-    count = behind ? 0 : static_cast<std::int64_t>(utf8_length(part)) + 1;
+    count = static_cast<std::int64_t>(utf8_length(part)) + 1;
   } else if (valid) {
     std::size_t at = 0;
     while (true) {
