@@ -3,9 +3,12 @@
 //
 // A cursor that compares every size with the bytes that are left before it touches them, loads unaligned little-endian
 // values, and describes a refusal with the file, the thing being read, the field and its offset. No reader of this
-// library does pointer arithmetic of its own. Beside it: UTF-8 validity and the escaping of text from files for messages.
+// library does pointer arithmetic of its own. Beside it: UTF-8 validity and the escaping of text from files for
+// messages.
 #pragma once
 
+#include <charconv>
+#include <concepts>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -16,6 +19,22 @@
 #include "tritium/core/status.h"
 
 TRITIUM_NAMESPACE_BEGIN
+
+/// The parts one behind the other: text as it is, integers in decimal.
+template <class... Parts>
+std::string concat(const Parts&... parts) {
+  std::string out;
+  const auto append = [&out](const auto& part) {
+    if constexpr (std::integral<std::decay_t<decltype(part)>>) {
+      char digits[24];
+      out.append(digits, std::to_chars(digits, digits + sizeof(digits), part).ptr);
+    } else {
+      out.append(std::string_view(part));
+    }
+  };
+  (append(parts), ...);
+  return out;
+}
 
 /// Length in bytes of the UTF-8 character at the start of `text`; 0 when the bytes are not valid there (overlong forms,
 /// surrogates and values past U+10FFFF are not valid) or `text` is empty.
@@ -142,13 +161,12 @@ class ByteReader {
   Status check_count(std::uint64_t count, std::size_t start, std::string_view field, std::size_t limit,
                      std::size_t record_bytes) const {
     if (count > limit) {
-      return error_at(start, Errc::invalid_file, "count past the limit", field, "at most " + std::to_string(limit),
+      return error_at(start, Errc::invalid_file, "count past the limit", field, concat("at most ", limit),
                       std::to_string(count));
     }
     if (count > remaining() / record_bytes) {
       return error_at(start, Errc::invalid_file, "file ends too early", field,
-                      "at most " + std::to_string(remaining() / record_bytes) + " in the bytes left",
-                      std::to_string(count));
+                      concat("at most ", remaining() / record_bytes, " in the bytes left"), std::to_string(count));
     }
     return {};
   }
@@ -160,8 +178,8 @@ class ByteReader {
     if (remaining() < sizeof(std::uint64_t)) return ends_early(field, sizeof(std::uint64_t));
     const auto length = load_little_endian<std::uint64_t>(bytes_.data() + position_);
     if (length < least || length > most) {
-      return error_at(start, Errc::invalid_file, "bad string length", field,
-                      std::to_string(least) + " to " + std::to_string(most) + " bytes", std::to_string(length));
+      return error_at(start, Errc::invalid_file, "bad string length", field, concat(least, " to ", most, " bytes"),
+                      std::to_string(length));
     }
     position_ += sizeof(std::uint64_t);
     if (length > remaining()) {
@@ -189,7 +207,7 @@ class ByteReader {
 
  private:
   [[nodiscard]] Error ends_early(std::string_view field, std::size_t wanted) const {
-    return error_at(position_, Errc::invalid_file, "file ends too early", field, std::to_string(wanted) + " bytes",
+    return error_at(position_, Errc::invalid_file, "file ends too early", field, concat(wanted, " bytes"),
                     std::to_string(remaining()));
   }
 

@@ -63,7 +63,7 @@ class Checkpoint {
       TRITIUM_TRY(detail::check_path(path));
       Checkpoint checkpoint;
       checkpoint.path_ = path;
-      struct stat status {};
+      struct stat status{};
       const bool is_folder = ::stat(checkpoint.path_.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
       if (is_folder) {
         TRITIUM_TRY(checkpoint.open_folder(options));
@@ -91,17 +91,18 @@ class Checkpoint {
   [[nodiscard]] std::span<const TensorSource> tensors() const { return tensors_; }
   /// Null when there is no such tensor, or it has a dtype that nothing computes with: require() tells them apart.
   [[nodiscard]] const TensorSource* find(std::string_view name) const {
-    const auto found = std::lower_bound(order_.begin(), order_.end(), name, [&](std::uint32_t i, std::string_view text) {
-      return tensors_[i].name < text;
-    });
+    const auto found =
+        std::lower_bound(order_.begin(), order_.end(), name,
+                         [&](std::uint32_t i, std::string_view text) { return tensors_[i].name < text; });
     return found == order_.end() || tensors_[*found].name != name ? nullptr : &tensors_[*found];
   }
   /// The tensor, or why not. Errors: invalid_file (missing), unsupported (a dtype such as F8_E4M3 or U32).
   [[nodiscard]] Result<TensorSource> require(std::string_view name) const {
     if (const TensorSource* tensor = find(name); tensor != nullptr) return *tensor;
     return no_throw([&]() -> Result<TensorSource> {
-      const std::string where = printable_path(path_) + ", tensor \"" + printable(name) + "\"";
-      if (const SafetensorsTensor* other = safetensors_.has_value() ? safetensors_->find(name) : nullptr; other != nullptr) {
+      const std::string where = concat(printable_path(path_), ", tensor \"", printable(name), "\"");
+      if (const SafetensorsTensor* other = safetensors_.has_value() ? safetensors_->find(name) : nullptr;
+          other != nullptr) {
         return make_error(Errc::unsupported, "unsupported dtype", where, "F32, F16, BF16 or an integer type",
                           info(other->dtype).name);
       }
@@ -118,7 +119,7 @@ class Checkpoint {
   [[nodiscard]] bool has_sibling(std::string_view file) const {
     if (!is_sibling_name(file)) return false;
     const auto exists = [&]() -> Result<bool> {
-      struct stat status {};
+      struct stat status{};
       return ::stat(sibling_path(file).c_str(), &status) == 0 && S_ISREG(status.st_mode);
     };
     const Result<bool> answer = no_throw(exists);
@@ -128,7 +129,8 @@ class Checkpoint {
   [[nodiscard]] Result<std::string> read_sibling(std::string_view file, std::size_t max_bytes) const {
     return no_throw([&]() -> Result<std::string> {
       if (!is_sibling_name(file)) {
-        return make_error(Errc::invalid_argument, "bad file name", printable(file), "a name without folders", "another");
+        return make_error(Errc::invalid_argument, "bad file name", printable(file), "a name without folders",
+                          "another");
       }
       return read_file(sibling_path(file), max_bytes);
     });

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // AtomicFileWriter: an output file that appears whole under its name or not at all.
 //
-// Bytes go to a hidden temporary file in the same folder; commit() flushes, syncs, checks the size, renames and syncs the
-// folder. Interrupted at any moment, the old file (or none) is under the name. The temporary is locked while its writer
-// lives, so the next run can tell a leftover of a killed process from the file of a running one, and removes it.
+// Bytes go to a hidden temporary file in the same folder; commit() flushes, syncs, checks the size, renames and syncs
+// the folder. Interrupted at any moment, the old file (or none) is under the name. The temporary is locked while its
+// writer lives, so the next run can tell a leftover of a killed process from the file of a running one, and removes it.
 // A file-size limit (RLIMIT_FSIZE) raises SIGXFSZ, which ends the process unless it is ignored: applications that want
 // the error line call signal(SIGXFSZ, SIG_IGN) once; the library changes no signal.
 #pragma once
@@ -73,7 +73,7 @@ inline void remove_abandoned_temporaries(int folder, std::string_view prefix) {
     const std::string_view name(entry->d_name);
     if (!name.starts_with(prefix) || !name.ends_with(kTemporarySuffix)) continue;
     if (name.size() != prefix.size() + 16 + kTemporarySuffix.size()) continue;
-    struct stat status {};
+    struct stat status{};
     if (::fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode)) continue;
     const Descriptor leftover(::openat(folder, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!leftover.valid() || ::flock(leftover.get(), LOCK_EX | LOCK_NB) != 0) continue;
@@ -113,8 +113,8 @@ class AtomicFileWriter {
   ~AtomicFileWriter() { discard(); }
 
   /// Starts a file that will replace `path`. A symbolic link is followed; the mode of an existing file is kept.
-  /// Errors: invalid_argument (empty name), io (the folder is missing or not writable; the target is a folder, a FIFO, a
-  /// device, or a file without write permission).
+  /// Errors: invalid_argument (empty name), io (the folder is missing or not writable; the target is a folder, a FIFO,
+  /// a device, or a file without write permission).
   static Result<AtomicFileWriter> create(std::string_view path) {
     return no_throw([&]() -> Result<AtomicFileWriter> {
       TRITIUM_TRY(detail::check_path(path));
@@ -122,7 +122,7 @@ class AtomicFileWriter {
       writer.path_ = path;
       std::string target(path);
       mode_t mode = 0;
-      struct stat status {};
+      struct stat status{};
       if (::stat(target.c_str(), &status) == 0) {
         if (!S_ISREG(status.st_mode)) {
           return make_error(Errc::io, "cannot write", printable_path(path), "a regular file",
@@ -165,7 +165,9 @@ class AtomicFileWriter {
     buffered_ += bytes.size();
     return {};
   }
-  [[nodiscard]] Status write(std::string_view text) { return write(std::as_bytes(std::span(text.data(), text.size()))); }
+  [[nodiscard]] Status write(std::string_view text) {
+    return write(std::as_bytes(std::span(text.data(), text.size())));
+  }
 
   /// Appends `count` zero bytes.
   [[nodiscard]] Status write_zeros(std::size_t count) {
@@ -178,8 +180,8 @@ class AtomicFileWriter {
     return {};
   }
 
-  /// Claims room for a file of `total_bytes`, so that a full disk is found before hours of work and the message says how
-  /// much is needed. Where the file system cannot claim ahead, nothing happens. Errors: io.
+  /// Claims room for a file of `total_bytes`, so that a full disk is found before hours of work and the message says
+  /// how much is needed. Where the file system cannot claim ahead, nothing happens. Errors: io.
   [[nodiscard]] Status reserve(std::size_t total_bytes) {
     if (!file_.valid()) return closed();
     expected_bytes_ = total_bytes;
@@ -190,7 +192,9 @@ class AtomicFileWriter {
     do {
       outcome = ::fallocate(file_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(total_bytes));
     } while (outcome != 0 && errno == EINTR);
-    if (outcome != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT || errno == EIO)) return write_failed(errno);
+    if (outcome != 0 && (errno == ENOSPC || errno == EFBIG || errno == EDQUOT || errno == EIO)) {
+      return write_failed(errno);
+    }
 #endif
     return {};
   }
@@ -206,7 +210,7 @@ class AtomicFileWriter {
     if (!file_.valid()) return closed();
     return no_throw([&]() -> Status {
       TRITIUM_TRY(flush());
-      struct stat status {};
+      struct stat status{};
       // Room claimed ahead and not used is given back.
       if (expected_bytes_ > written_ && ::ftruncate(file_.get(), static_cast<off_t>(written_)) != 0) {
         return abandon("cannot finish the output file", errno);
@@ -216,7 +220,7 @@ class AtomicFileWriter {
       if (static_cast<std::size_t>(status.st_size) != written_) {
         discard();
         return make_error(Errc::io, "the output file has a wrong size", printable_path(path_),
-                          std::to_string(written_) + " bytes", std::to_string(status.st_size));
+                          concat(written_, " bytes"), std::to_string(status.st_size));
       }
       // Some file systems report a lost write only on close, so the close comes before the rename; a second descriptor
       // keeps the lock until the name is final.
@@ -226,7 +230,9 @@ class AtomicFileWriter {
         return abandon("cannot rename the output file into place", errno);
       }
       temporary_.clear();
-      if (::fsync(folder_.get()) != 0 && errno != EINVAL) return failed("cannot sync the folder of the output file", errno);
+      if (::fsync(folder_.get()) != 0 && errno != EINVAL) {
+        return failed("cannot sync the folder of the output file", errno);
+      }
       return {};
     });
   }
@@ -238,8 +244,8 @@ class AtomicFileWriter {
     for (int attempt = 0; attempt < 100; ++attempt) {
       temporary_ = prefix + detail::unique_tag();
       temporary_ += detail::kTemporarySuffix;
-      const int descriptor = ::openat(folder_.get(), temporary_.c_str(),
-                                      O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+      const int descriptor =
+          ::openat(folder_.get(), temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
       if (descriptor < 0) {
         const int code = errno;
         temporary_.clear();  // not ours to remove
@@ -252,7 +258,7 @@ class AtomicFileWriter {
       do {
         locked = ::flock(descriptor, LOCK_EX);
       } while (locked != 0 && errno == EINTR);
-      struct stat status {};
+      struct stat status{};
       if (locked != 0 || (::fstat(descriptor, &status) == 0 && status.st_nlink != 0)) return {};
       file_ = detail::Descriptor();
     }
@@ -276,10 +282,10 @@ class AtomicFileWriter {
     return no_throw([&]() -> Status {
       const std::size_t done = written_;
       discard();
-      return make_error(Errc::io, "cannot write the output file", printable_path(path_),
-                        expected_bytes_ != 0 ? "room for " + std::to_string(expected_bytes_) + " bytes"
-                                             : std::string("room for more bytes"),
-                        detail::system_message(code) + " after " + std::to_string(done) + " bytes");
+      return make_error(
+          Errc::io, "cannot write the output file", printable_path(path_),
+          expected_bytes_ != 0 ? concat("room for ", expected_bytes_, " bytes") : std::string("room for more bytes"),
+          concat(detail::system_message(code), " after ", done, " bytes"));
     });
   }
 
@@ -289,7 +295,7 @@ class AtomicFileWriter {
   }
 
   [[nodiscard]] Error failed(std::string_view what, int code) const {
-    return make_error(Errc::io, what, printable_path(path_) + ": " + detail::system_message(code));
+    return make_error(Errc::io, what, concat(printable_path(path_), ": ", detail::system_message(code)));
   }
 
   Status closed() const {

@@ -51,8 +51,8 @@ enum class GgufType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, 
 inline constexpr std::uint32_t kGgufTypeCount = 13;
 
 constexpr std::string_view gguf_type_name(GgufType type) {
-  constexpr std::array<std::string_view, kGgufTypeCount> kNames = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
-                                                                   "bool", "string", "array", "u64", "i64", "f64"};
+  constexpr std::array<std::string_view, kGgufTypeCount> kNames = {
+      "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
   return kNames[static_cast<std::size_t>(type)];
 }
 /// Bytes of one stored value; 0 for strings and arrays, whose size varies.
@@ -75,10 +75,10 @@ struct GgufTensor {
   std::string_view name;
   TensorType type = TensorType::f32;
   std::uint32_t n_dims = 1;
-  std::uint32_t part = 0;                                         ///< which file of a split model
-  std::array<std::uint64_t, kGgufMaxDims> dims = {1, 1, 1, 1};    ///< fastest first; 1 from n_dims on
-  std::uint64_t offset = 0;                                       ///< from the start of its part's data section
-  std::span<const std::byte> data;                                ///< exactly the tensor's bytes
+  std::uint32_t part = 0;                                       ///< which file of a split model
+  std::array<std::uint64_t, kGgufMaxDims> dims = {1, 1, 1, 1};  ///< fastest first; 1 from n_dims on
+  std::uint64_t offset = 0;                                     ///< from the start of its part's data section
+  std::span<const std::byte> data;                              ///< exactly the tensor's bytes
 };
 
 // The budget for metadata is max(256 MiB, 4 x header bytes): the caps alone keep it, whatever a file says.
@@ -215,7 +215,9 @@ bool convert_number(const GgufNumber& number, T& out) {
         out = static_cast<T>(number.f);
         return true;
       } else {
-        if (std::isfinite(number.f) && std::fabs(number.f) > static_cast<double>(std::numeric_limits<T>::max())) return false;
+        if (std::isfinite(number.f) && std::fabs(number.f) > static_cast<double>(std::numeric_limits<T>::max())) {
+          return false;
+        }
         out = static_cast<T>(number.f);
         return true;
       }
@@ -238,13 +240,13 @@ constexpr std::string_view wanted_gguf_type() {
 
 /// "string", "array of 3 u32", "i32 -1": what a value turned out to be.
 inline std::string describe(const GgufValue& value) {
-  if (value.is_array) return "array of " + std::to_string(value.count) + " " + std::string(gguf_type_name(value.type));
+  if (value.is_array) return concat("array of ", value.count, " ", gguf_type_name(value.type));
   std::string text(gguf_type_name(value.type));
   const GgufNumber number = load_number(value.type, value.bytes.data());
   using Kind = GgufNumber::Kind;
-  if (number.kind == Kind::signed_integer) text += " " + std::to_string(number.i);
-  if (number.kind == Kind::unsigned_integer) text += " " + std::to_string(number.u);
-  if (number.kind == Kind::real) text += " " + std::to_string(number.f);
+  if (number.kind == Kind::signed_integer) text += concat(" ", number.i);
+  if (number.kind == Kind::unsigned_integer) text += concat(" ", number.u);
+  if (number.kind == Kind::real) text += concat(" ", std::to_string(number.f));
   return text;
 }
 
@@ -269,11 +271,10 @@ std::vector<std::uint32_t> order_by_name(const std::vector<Item>& items, Name&& 
   return order;
 }
 template <class Item, class Name>
-const Item* find_by_name(const std::vector<Item>& items, const std::vector<std::uint32_t>& order, std::string_view wanted,
-                         Name&& name_of) {
-  const auto found = std::lower_bound(order.begin(), order.end(), wanted, [&](std::uint32_t i, std::string_view text) {
-    return name_of(items[i]) < text;
-  });
+const Item* find_by_name(const std::vector<Item>& items, const std::vector<std::uint32_t>& order,
+                         std::string_view wanted, Name&& name_of) {
+  const auto found = std::lower_bound(order.begin(), order.end(), wanted,
+                                      [&](std::uint32_t i, std::string_view text) { return name_of(items[i]) < text; });
   return found == order.end() || name_of(items[*found]) != wanted ? nullptr : &items[*found];
 }
 
@@ -305,7 +306,8 @@ class GgufHeaderReader {
     const std::size_t tensors_at = reader_.position();
     TRITIUM_ASSIGN(const std::size_t n_tensors,
                    reader_.read_count("tensor count", kGgufMaxTensors - tensors.size(), kGgufLeastTensorBytes));
-    TRITIUM_ASSIGN(const std::size_t n_values, reader_.read_count("metadata count", kGgufMaxKeys, kGgufLeastEntryBytes));
+    TRITIUM_ASSIGN(const std::size_t n_values,
+                   reader_.read_count("metadata count", kGgufMaxKeys, kGgufLeastEntryBytes));
     part.values.reserve(n_values);
     for (std::size_t i = 0; i < n_values; ++i) {
       TRITIUM_ASSIGN(const GgufValue value, read_value(i));
@@ -325,7 +327,8 @@ class GgufHeaderReader {
       TRITIUM_ASSIGN(const GgufTensor tensor, read_tensor(i, part, bitnet));
       tensors.push_back(tensor);
     }
-    if (n_tensors == 0) return {};
+    reader_.set_context({}, {});
+    if (n_tensors == 0) return check_end(reader_.position(), part.alignment);
     part.data_start = round_up(reader_.position(), part.alignment);
     return place_tensors(part, std::span(tensors).subspan(first), entries);
   }
@@ -375,14 +378,17 @@ class GgufHeaderReader {
       const std::size_t type_at = reader_.position();
       TRITIUM_ASSIGN(value.type, read_type("array type"));
       if (value.type == GgufType::array) {
-        return reader_.error_at(type_at, Errc::unsupported, "array of arrays", "array type", "scalars or strings", "array");
+        return reader_.error_at(type_at, Errc::unsupported, "array of arrays", "array type", "scalars or strings",
+                                "array");
       }
       const std::size_t least = value.type == GgufType::string ? sizeof(std::uint64_t) : stored_bytes(value.type);
       TRITIUM_ASSIGN(value.count, reader_.read_count("array length", kGgufMaxArrayElements, least));
     }
     const std::size_t start = reader_.position();
     if (value.type == GgufType::string) {
-      for (std::size_t i = 0; i < value.count; ++i) TRITIUM_TRY(reader_.read_string("string length", 0, kGgufMaxStringBytes));
+      for (std::size_t i = 0; i < value.count; ++i) {
+        TRITIUM_TRY(reader_.read_string("string length", 0, kGgufMaxStringBytes));
+      }
       value.bytes = bytes_.subspan(start, reader_.position() - start);
       return value;
     }
@@ -452,7 +458,7 @@ class GgufHeaderReader {
       meaning = foreign_gguf_type_name(id);
     }
     return reader_.error_at(start, Errc::unsupported, "unsupported tensor type", "type", "a type this build reads",
-                            std::to_string(id) + " (" + std::string(meaning) + ")");
+                            concat(id, " (", meaning, ")"));
   }
 
   Result<GgufTensor> read_tensor(std::size_t index, const GgufPart& part, const BitnetSigns& bitnet) {
@@ -493,14 +499,14 @@ class GgufHeaderReader {
     const TensorTypeInfo& type = info(tensor.type);
     if (tensor.dims[0] % type.block_length != 0) {
       return reader_.error_at(dims_at, Errc::invalid_file, "row is not a whole number of blocks", "dimension 0",
-                              "a multiple of " + std::to_string(type.block_length) + " for " + std::string(type.name),
+                              concat("a multiple of ", type.block_length, " for ", type.name),
                               std::to_string(tensor.dims[0]));
     }
     start = reader_.position();
     TRITIUM_ASSIGN(tensor.offset, reader_.read<std::uint64_t>("offset"));
     if (tensor.offset % part.alignment != 0) {
       return reader_.error_at(start, Errc::invalid_file, "tensor is not aligned", "offset",
-                              "a multiple of " + std::to_string(part.alignment), std::to_string(tensor.offset));
+                              concat("a multiple of ", part.alignment), std::to_string(tensor.offset));
     }
     return tensor;
   }
@@ -515,9 +521,8 @@ class GgufHeaderReader {
       if (tensor.offset > available || bytes > available - tensor.offset) {
         reader_.set_context("tensor", tensor.name);
         return reader_.error_at(entries[i], Errc::invalid_file, "tensor data past the end of the file", "offset",
-                                std::to_string(bytes) + " bytes at " + std::to_string(tensor.offset) +
-                                    " of the data section",
-                                std::to_string(available) + " bytes in it");
+                                concat(bytes, " bytes at ", tensor.offset, " of the data section"),
+                                concat(available, " bytes in it"));
       }
       tensor.data = bytes_.subspan(part.data_start + tensor.offset, bytes);
     }
@@ -532,19 +537,30 @@ class GgufHeaderReader {
       if (tensor.type == TensorType::i2_s && end - tensor.offset > 2 * tensor.data.size() + part.alignment) {
         reader_.set_context("tensor", tensor.name);
         return reader_.error_at(entries[order[i]], Errc::unsupported, "not an i2_s tensor", "type",
-                                std::to_string(tensor.data.size()) + " bytes, those of i2_s",
+                                concat(tensor.data.size(), " bytes, those of i2_s"),
                                 std::to_string(end - tensor.offset));
       }
       if (i == 0) continue;
       const GgufTensor& before = tensors[order[i - 1]];
       if (tensor.offset - before.offset >= before.data.size()) continue;
       reader_.set_context("tensor", tensor.name);
-      return reader_.error_at(entries[order[i]], Errc::invalid_file, "tensors overlap", "offset",
-                              "at least " + std::to_string(before.offset + before.data.size()) + ", the end of \"" +
-                                  printable(before.name) + "\"",
-                              std::to_string(tensor.offset));
+      return reader_.error_at(
+          entries[order[i]], Errc::invalid_file, "tensors overlap", "offset",
+          concat("at least ", before.offset + before.data.size(), ", the end of \"", printable(before.name), "\""),
+          std::to_string(tensor.offset));
     }
-    return {};
+    const GgufTensor& last = tensors[order.back()];
+    return check_end(part.data_start + last.offset + last.data.size(), part.alignment);
+  }
+
+  /// A file ends with its last tensor, padded or not. More bytes mean that a count is wrong, and with it the place of
+  /// all data, or that two downloads were written behind each other.
+  Status check_end(std::size_t end, std::size_t alignment) {
+    const std::size_t left = bytes_.size() - std::min(end, bytes_.size());
+    if (left < alignment) return {};
+    reader_.set_context({}, {});
+    return reader_.error_at(end, Errc::invalid_file, "bytes behind the last tensor", "end of data",
+                            concat("less than ", alignment), std::to_string(left));
   }
 
   static std::string_view scalar_string(const GgufValue& value) {
@@ -590,15 +606,16 @@ class GgufFile {
       TRITIUM_TRY(gguf.read_part(bytes, *gguf.name_));
       TRITIUM_ASSIGN(const std::uint32_t n_parts, gguf.get_or<std::uint32_t>("split.count", 1));
       if (n_parts > 1) {
-        return make_error(Errc::unsupported, "one part of a split model", printable_path(name) + ", key \"split.count\"",
-                          "a whole model", std::to_string(n_parts) + " parts");
+        return make_error(Errc::unsupported, "one part of a split model",
+                          concat(printable_path(name), ", key \"split.count\""), "a whole model",
+                          concat(n_parts, " parts"));
       }
       TRITIUM_TRY(gguf.index_tensors());
       return gguf;
     });
   }
 
-  // --- the file -------------------------------------------------------------------------------------------------------
+  // --- the file ---
   [[nodiscard]] std::string_view path() const { return *name_; }
   [[nodiscard]] std::uint32_t version() const { return part_.version; }
   [[nodiscard]] std::size_t alignment() const { return part_.alignment; }
@@ -611,7 +628,7 @@ class GgufFile {
     return {};
   }
 
-  // --- metadata (of the first part) -----------------------------------------------------------------------------------
+  // --- metadata (of the first part) ---
   [[nodiscard]] std::span<const GgufValue> values() const { return part_.values; }
   [[nodiscard]] const GgufValue* find(std::string_view key) const {
     return detail::find_by_name(part_.values, part_.value_order, key, [](const GgufValue& v) { return v.key; });
@@ -666,14 +683,14 @@ class GgufFile {
         return std::vector<T>(n, scalar);
       }
       if (value->count != n) {
-        return make_error(Errc::invalid_file, "wrong number of values", where(key),
-                          std::to_string(n) + ", one for each layer", std::to_string(value->count));
+        return make_error(Errc::invalid_file, "wrong number of values", where(key), concat(n, ", one for each layer"),
+                          std::to_string(value->count));
       }
       return get_array<T>(key);
     });
   }
 
-  // --- tensors (of all parts, in the order of the files) -----------------------------------------------------------------
+  // --- tensors (of all parts, in the order of the files) ---
   [[nodiscard]] std::span<const GgufTensor> tensors() const { return tensors_; }
   [[nodiscard]] const GgufTensor* find_tensor(std::string_view tensor) const {
     return detail::find_by_name(tensors_, tensor_order_, tensor, [](const GgufTensor& t) { return t.name; });
@@ -714,20 +731,21 @@ class GgufFile {
   Status open_other_parts(std::size_t n_parts, FileAccess access) {
     const std::string first(path());
     if (n_parts > kGgufMaxParts) {
-      return make_error(Errc::invalid_file, "too many parts", where("split.count"),
-                        "at most " + std::to_string(kGgufMaxParts), std::to_string(n_parts));
+      return make_error(Errc::invalid_file, "too many parts", where("split.count"), concat("at most ", kGgufMaxParts),
+                        std::to_string(n_parts));
     }
     TRITIUM_ASSIGN(const std::uint64_t number, get_or<std::uint64_t>("split.no", 0));
     if (number != 0) {
       return make_error(Errc::invalid_file, "not the first part of a split model", where("split.no"),
-                        "the file of part 0, \"-00001-of-...\"", "part " + std::to_string(number));
+                        "the file of part 0, \"-00001-of-...\"", concat("part ", number));
     }
     constexpr std::size_t kSuffixBytes = std::string_view("-00001-of-00002.gguf").size();
     const std::size_t suffix_at = first.size() - std::min(first.size(), kSuffixBytes);
     const std::string expected = part_path(first, suffix_at, 0, n_parts);
     if (first != expected) {
       return make_error(Errc::invalid_file, "a split model needs its file names", printable_path(first),
-                        "a name ending in " + expected.substr(suffix_at), printable_path(first.substr(suffix_at)));
+                        concat("a name ending in ", expected.substr(suffix_at)),
+                        printable_path(first.substr(suffix_at)));
     }
     for (std::size_t i = 1; i < n_parts; ++i) {
       TRITIUM_TRY(add_part(part_path(first, suffix_at, i, n_parts), access));
@@ -740,8 +758,8 @@ class GgufFile {
         if (found == nullptr || found->is_array || !convert(*found, found->bytes.data(), number_found) ||
             number_found != value) {
           return make_error(Errc::invalid_file, "part does not belong to the split model",
-                            printable_path(files_.back().path()) + ", key \"" + std::string(key) + "\"",
-                            std::to_string(value), found == nullptr ? std::string("nothing") : detail::describe(*found));
+                            concat(printable_path(files_.back().path()), ", key \"", key, "\""), std::to_string(value),
+                            found == nullptr ? std::string("nothing") : detail::describe(*found));
         }
       }
     }
@@ -761,8 +779,8 @@ class GgufFile {
       const GgufTensor& tensor = tensors_[tensor_order_[i]];
       if (tensors_[tensor_order_[i - 1]].name != tensor.name) continue;
       return make_error(Errc::invalid_file, "duplicate tensor",
-                        printable_path(path()) + ", tensor \"" + printable(tensor.name) + "\" name", "unique names",
-                        "it twice");
+                        concat(printable_path(path()), ", tensor \"", printable(tensor.name), "\" name"),
+                        "unique names", "it twice");
     }
     return {};
   }
@@ -787,11 +805,12 @@ class GgufFile {
   }
 
   [[nodiscard]] std::string where(std::string_view key) const {
-    return printable_path(path()) + ", key \"" + printable(key) + "\"";
+    return concat(printable_path(path()), ", key \"", printable(key), "\"");
   }
   template <class T>
   [[nodiscard]] Error missing(std::string_view key) const {
-    return make_error(Errc::invalid_file, "metadata key is missing", where(key), detail::wanted_gguf_type<T>(), "nothing");
+    return make_error(Errc::invalid_file, "metadata key is missing", where(key), detail::wanted_gguf_type<T>(),
+                      "nothing");
   }
   template <class T>
   [[nodiscard]] Error wrong_type(const GgufValue& value, std::string_view prefix = {}) const {
@@ -803,7 +822,7 @@ class GgufFile {
     GgufValue element = value;
     element.is_array = false;
     element.bytes = value.bytes.subspan(value.type == GgufType::string ? 0 : index * stored_bytes(value.type));
-    return make_error(Errc::invalid_file, "wrong metadata type", where(value.key) + " element " + std::to_string(index),
+    return make_error(Errc::invalid_file, "wrong metadata type", concat(where(value.key), " element ", index),
                       detail::wanted_gguf_type<T>(), detail::describe(element));
   }
 
@@ -891,17 +910,18 @@ class GgufWriter {
   /// Errors: invalid_argument (bad or repeated name, bad dims, a type GGUF does not have, after begin()).
   [[nodiscard]] Status add_tensor(std::string_view name, TensorType type, std::span<const std::uint64_t> dims) {
     return no_throw([&]() -> Status {
-      const std::string where = "tensor \"" + printable(name) + "\"";
+      const std::string where = concat("tensor \"", printable(name), "\"");
       if (begun_) return make_error(Errc::invalid_argument, "the GGUF header is already written", where);
       if (!detail::is_gguf_tensor_name(name)) {
         return make_error(Errc::invalid_argument, "bad tensor name", where, "1 to 64 bytes of UTF-8 without NUL",
-                          std::to_string(name.size()) + " bytes");
+                          concat(name.size(), " bytes"));
       }
       if (tensor_names_.size() >= kGgufMaxTensors || !tensor_names_.emplace(name).second) {
         return make_error(Errc::invalid_argument, "duplicate tensor, or too many", where);
       }
       if (dims.empty() || dims.size() > kGgufMaxDims) {
-        return make_error(Errc::invalid_argument, "bad number of dimensions", where, "1 to 4", std::to_string(dims.size()));
+        return make_error(Errc::invalid_argument, "bad number of dimensions", where, "1 to 4",
+                          std::to_string(dims.size()));
       }
       std::uint64_t elements = 1;
       for (const std::uint64_t dim : dims) {
@@ -926,8 +946,8 @@ class GgufWriter {
     });
   }
 
-  /// Creates the file and writes the header. Errors: invalid_argument (an I2_S tensor without the metadata that tells it
-  /// apart), out_of_range (size past 64 bits), io.
+  /// Creates the file and writes the header. Errors: invalid_argument (an I2_S tensor without the metadata that tells
+  /// it apart), out_of_range (size past 64 bits), io.
   [[nodiscard]] Status begin(std::string_view path) {
     return no_throw([&]() -> Status {
       if (begun_) return make_error(Errc::invalid_argument, "the GGUF header is already written", printable_path(path));
@@ -940,7 +960,7 @@ class GgufWriter {
       for (const Planned& tensor : tensors_) {
         if (tensor.type == TensorType::i2_s && !bitnet_) {
           return make_error(Errc::invalid_argument, "an i2_s tensor needs a BitNet architecture or file type 40",
-                            "tensor \"" + printable(tensor.name) + "\"");
+                            concat("tensor \"", printable(tensor.name), "\""));
         }
         put_number(directory, static_cast<std::uint64_t>(tensor.name.size()));
         directory += tensor.name;
@@ -968,18 +988,19 @@ class GgufWriter {
   [[nodiscard]] Status append(std::string_view tensor, std::span<const std::byte> bytes) {
     if (!begun_ || current_ >= tensors_.size() || tensors_[current_].name != tensor) {
       return no_throw([&]() -> Status {
-        return make_error(Errc::invalid_argument, "tensor data out of order", "tensor \"" + printable(tensor) + "\"",
-                          !begun_                        ? "begin() first"
+        return make_error(Errc::invalid_argument, "tensor data out of order",
+                          concat("tensor \"", printable(tensor), "\""),
+                          !begun_                      ? "begin() first"
                           : current_ < tensors_.size() ? std::string_view(tensors_[current_].name)
-                                                         : std::string_view("no more data"),
+                                                       : std::string_view("no more data"),
                           "this tensor");
       });
     }
     const std::size_t left = tensors_[current_].bytes - current_bytes_;
     if (bytes.size() > left) {
       return no_throw([&]() -> Status {
-        return make_error(Errc::invalid_argument, "too much tensor data", "tensor \"" + printable(tensor) + "\"",
-                          "at most " + std::to_string(left) + " more bytes", std::to_string(bytes.size()));
+        return make_error(Errc::invalid_argument, "too much tensor data", concat("tensor \"", printable(tensor), "\""),
+                          concat("at most ", left, " more bytes"), std::to_string(bytes.size()));
       });
     }
     TRITIUM_TRY(file_.write(bytes));
@@ -995,7 +1016,7 @@ class GgufWriter {
     if (!begun_ || current_ != tensors_.size()) {
       return no_throw([&]() -> Status {
         return make_error(Errc::invalid_argument, "tensor data is missing", printable_path(file_.path()),
-                          std::to_string(tensors_.size()) + " complete tensors", std::to_string(current_));
+                          concat(tensors_.size(), " complete tensors"), std::to_string(current_));
       });
     }
     return file_.commit();
@@ -1049,8 +1070,8 @@ class GgufWriter {
 
   Status put_string(std::string_view key, std::string_view value) {
     if (value.size() > kGgufMaxStringBytes) {
-      return make_error(Errc::invalid_argument, "string is too long", "key \"" + printable(key) + "\"",
-                        "at most 16 MiB", std::to_string(value.size()) + " bytes");
+      return make_error(Errc::invalid_argument, "string is too long", concat("key \"", printable(key), "\""),
+                        "at most 16 MiB", concat(value.size(), " bytes"));
     }
     put_number(header_, static_cast<std::uint64_t>(value.size()));
     header_ += value;
@@ -1060,7 +1081,7 @@ class GgufWriter {
   Status start_array(std::string_view key, GgufType type, std::size_t count) {
     if (key == "general.alignment") return adopt_alignment(GgufType::array, 0);
     if (count > kGgufMaxArrayElements) {
-      return make_error(Errc::invalid_argument, "array is too long", "key \"" + printable(key) + "\"",
+      return make_error(Errc::invalid_argument, "array is too long", concat("key \"", printable(key), "\""),
                         "at most 16 Mi elements", std::to_string(count));
     }
     put_number(header_, static_cast<std::uint32_t>(GgufType::array));
@@ -1072,7 +1093,7 @@ class GgufWriter {
   Status adopt_alignment(GgufType type, std::uint64_t value) {
     if (type != GgufType::u32 || !detail::is_gguf_alignment(value)) {
       return make_error(Errc::invalid_argument, "bad alignment", "key \"general.alignment\"",
-                        "a u32, a power of two from 8 to 65536", std::string(gguf_type_name(type)) + " " + std::to_string(value));
+                        "a u32, a power of two from 8 to 65536", concat(gguf_type_name(type), " ", value));
     }
     alignment_ = static_cast<std::size_t>(value);
     return {};
@@ -1082,11 +1103,11 @@ class GgufWriter {
   template <class Body>
   Status add_entry(std::string_view key, Body&& body) {
     return no_throw([&]() -> Status {
-      const std::string where = "key \"" + printable(key) + "\"";
+      const std::string where = concat("key \"", printable(key), "\"");
       if (begun_) return make_error(Errc::invalid_argument, "the GGUF header is already written", where);
       if (!detail::is_gguf_key(key)) {
         return make_error(Errc::invalid_argument, "bad key", where, "1 to 65535 printable ASCII characters, no space",
-                          std::to_string(key.size()) + " bytes");
+                          concat(key.size(), " bytes"));
       }
       if (keys_.size() >= kGgufMaxKeys || !keys_.emplace(key).second) {
         return make_error(Errc::invalid_argument, "duplicate key, or too many", where);

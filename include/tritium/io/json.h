@@ -51,7 +51,9 @@ class JsonBuilder {
   bool key(Json::string_t& value) {
     if (!count_one()) return false;
     const auto [place, inserted] = open_.back()->get_ref<Json::object_t&>().emplace(std::move(value), nullptr);
-    if (!inserted) return refuse("duplicate key in JSON", "unique keys", "\"" + printable(place->first) + "\" twice");
+    if (!inserted) {
+      return refuse("duplicate key in JSON", "unique keys", concat("\"", printable(place->first), "\" twice"));
+    }
     slot_ = &place->second;
     return true;
   }
@@ -60,7 +62,7 @@ class JsonBuilder {
     std::string_view text = exception.what();
     if (const std::size_t end = text.find("] "); end != std::string_view::npos) text.remove_prefix(end + 2);
     error_ = make_error(Errc::invalid_file, "bad JSON",
-                        printable_path(name_) + ", byte " + std::to_string(position) + ": " + printable(text, 256));
+                        concat(printable_path(name_), ", byte ", position, ": ", printable(text, 256)));
     return false;
   }
 
@@ -70,7 +72,7 @@ class JsonBuilder {
  private:
   bool count_one() {
     if (++values_ <= limits_.max_values) return true;
-    return refuse("too many values in JSON", "at most " + std::to_string(limits_.max_values), "more");
+    return refuse("too many values in JSON", concat("at most ", limits_.max_values), "more");
   }
 
   /// Puts a value where the next one belongs: under the last key, at the end of the open array, or as the document.
@@ -90,7 +92,7 @@ class JsonBuilder {
 
   bool open(Json container) {
     if (open_.size() >= limits_.max_depth) {
-      return refuse("JSON is nested too deeply", "at most " + std::to_string(limits_.max_depth) + " levels", "more");
+      return refuse("JSON is nested too deeply", concat("at most ", limits_.max_depth, " levels"), "more");
     }
     Json* place = add(std::move(container));
     if (place == nullptr) return false;
@@ -180,9 +182,10 @@ JsonFit convert_json(const Json& value, T& out) {
   } else {
     static_assert(std::floating_point<T>, "JSON values are read as string_view, bool, integers or floats");
     if (!value.is_number()) return JsonFit::wrong_kind;
-    const double number = value.is_number_unsigned()  ? static_cast<double>(value.get_ref<const Json::number_unsigned_t&>())
-                          : value.is_number_integer() ? static_cast<double>(value.get_ref<const Json::number_integer_t&>())
-                                                      : value.get_ref<const Json::number_float_t&>();
+    const double number =
+        value.is_number_unsigned()  ? static_cast<double>(value.get_ref<const Json::number_unsigned_t&>())
+        : value.is_number_integer() ? static_cast<double>(value.get_ref<const Json::number_integer_t&>())
+                                    : value.get_ref<const Json::number_float_t&>();
     if (std::fabs(number) > static_cast<double>(std::numeric_limits<T>::max())) return JsonFit::out_of_range;
     out = static_cast<T>(number);
     return JsonFit::fits;
@@ -197,7 +200,7 @@ inline Result<Json> parse_json(std::string_view text, std::string_view name, con
   return no_throw([&]() -> Result<Json> {
     if (text.size() > limits.max_bytes) {
       return make_error(Errc::invalid_file, "JSON is too large", printable_path(name),
-                        "at most " + std::to_string(limits.max_bytes) + " bytes", std::to_string(text.size()));
+                        concat("at most ", limits.max_bytes, " bytes"), std::to_string(text.size()));
     }
     detail::JsonBuilder builder(name, limits);
     const bool ok = Json::sax_parse(text.begin(), text.end(), &builder, Json::input_format_t::json, true, false);
@@ -260,7 +263,7 @@ class JsonObject {
       std::vector<T> out;
       out.reserve(value->size());
       for (std::size_t i = 0; i < value->size(); ++i) {
-        TRITIUM_ASSIGN(const T element, convert<T>((*value)[i], std::string(key) + "[" + std::to_string(i) + "]"));
+        TRITIUM_ASSIGN(const T element, convert<T>((*value)[i], concat(key, "[", i, "]")));
         out.push_back(element);
       }
       return out;
@@ -272,7 +275,7 @@ class JsonObject {
       const Json* value = find(key);
       if (value == nullptr) return missing(key, "object");
       if (!value->is_object()) return wrong_type(key, "object", *value);
-      return JsonObject(*value, where_ + ", " + std::string(key));
+      return JsonObject(*value, concat(where_, ", ", key));
     });
   }
 
@@ -291,7 +294,9 @@ class JsonObject {
                       printable(value.dump()));
   }
 
-  [[nodiscard]] std::string at(std::string_view key) const { return printable_path(where_) + ", " + printable(key); }
+  [[nodiscard]] std::string at(std::string_view key) const {
+    return concat(printable_path(where_), ", ", printable(key));
+  }
   [[nodiscard]] Error missing(std::string_view key, std::string_view wanted) const {
     const bool is_null = value_->find(key) != value_->end();
     return make_error(Errc::invalid_file, "key is missing in JSON", at(key), wanted, is_null ? "null" : "nothing");

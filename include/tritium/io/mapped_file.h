@@ -3,8 +3,9 @@
 //
 // A mapping costs nothing until it is touched and is shared between processes, but the file can change behind it: the
 // descriptor stays open and check_unchanged() compares size and modification time. A file that shrinks raises SIGBUS on
-// the next touch. The library installs no handler; find_mapping() is safe inside the application's own handler and tells
-// which file the address belongs to. FIFOs, devices and folders are refused before they are opened, so nothing blocks.
+// the next touch. The library installs no handler; find_mapping() is safe inside the application's own handler and
+// tells which file the address belongs to. FIFOs, devices and folders are refused before they are opened, so nothing
+// blocks.
 #pragma once
 
 #include <fcntl.h>
@@ -111,9 +112,9 @@ inline Result<OpenedFile> open_regular_file(const std::string& path) {
     return make_error(Errc::io, "cannot read", printable_path(path), "a regular file", kind);
   };
   const auto failed = [&](int code) {
-    return make_error(Errc::io, "cannot open file", printable_path(path) + ": " + system_message(code));
+    return make_error(Errc::io, "cannot open file", concat(printable_path(path), ": ", system_message(code)));
   };
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return failed(errno);
   if (!S_ISREG(status.st_mode)) return refuse(irregular_kind(status.st_mode));
   // Non-blocking: should the name become a FIFO between the two calls, the open must not wait for a writer.
@@ -139,11 +140,11 @@ inline Status read_exactly(int descriptor, std::byte* target, std::size_t size, 
     if (got < 0) {
       if (errno == EINTR) continue;
       const int code = errno;
-      return make_error(Errc::io, "cannot read file", printable_path(path) + ": " + system_message(code));
+      return make_error(Errc::io, "cannot read file", concat(printable_path(path), ": ", system_message(code)));
     }
     if (got == 0) {
-      return make_error(Errc::io, "file became shorter while it was read", printable_path(path),
-                        std::to_string(size) + " bytes", std::to_string(done));
+      return make_error(Errc::io, "file became shorter while it was read", printable_path(path), concat(size, " bytes"),
+                        std::to_string(done));
     }
     done += static_cast<std::size_t>(got);
   }
@@ -173,8 +174,8 @@ inline void unregister_mapping(std::size_t slot) {
 
 }  // namespace detail
 
-/// Whether `address` lies in the mapping of a live MappedFile; if so, *path is its path (valid while that file is open).
-/// Async-signal-safe: loads from a fixed table. For the handler of SIGBUS, with si_addr.
+/// Whether `address` lies in the mapping of a live MappedFile; if so, *path is its path (valid while that file is
+/// open). Async-signal-safe: loads from a fixed table. For the handler of SIGBUS, with si_addr.
 inline bool find_mapping(const void* address, const char** path) {
   const auto wanted = reinterpret_cast<std::uintptr_t>(address);
   const std::size_t used = shared::mapping_slots_used.load(std::memory_order_acquire);
@@ -226,14 +227,14 @@ class MappedFile {
           file.slot_ = detail::register_mapping(mapping, round_up(file.size_, page), file.path_->c_str());
           if (file.slot_ == shared::kMappingSlots) {
             return make_error(Errc::out_of_range, "too many mapped files", printable_path(path),
-                              "at most " + std::to_string(shared::kMappingSlots), "one more");
+                              concat("at most ", shared::kMappingSlots), "one more");
           }
           return file;
         }
         const int code = errno;
         if (code != ENODEV && code != EACCES && code != EPERM && code != EINVAL) {
           return make_error(code == ENOMEM ? Errc::out_of_memory : Errc::io, "cannot map file",
-                            printable_path(path) + ": " + detail::system_message(code));
+                            concat(printable_path(path), ": ", detail::system_message(code)));
         }
       }
       TRITIUM_ASSIGN(file.copy_, AlignedBuffer::allocate(file.size_));
@@ -255,15 +256,16 @@ class MappedFile {
   [[nodiscard]] Status check_unchanged() const {
     return no_throw([&]() -> Status {
       if (!descriptor_.valid()) return {};
-      struct stat status {};
+      struct stat status{};
       if (::fstat(descriptor_.get(), &status) != 0) {
         const int code = errno;
-        return make_error(Errc::io, "cannot examine file", printable_path(path()) + ": " + detail::system_message(code));
+        return make_error(Errc::io, "cannot examine file",
+                          concat(printable_path(path()), ": ", detail::system_message(code)));
       }
       const auto size = static_cast<std::size_t>(status.st_size);
       if (size != size_) {
-        return make_error(Errc::io, "file changed while in use", printable_path(path()),
-                          std::to_string(size_) + " bytes", std::to_string(size));
+        return make_error(Errc::io, "file changed while in use", printable_path(path()), concat(size_, " bytes"),
+                          std::to_string(size));
       }
       if (status.st_mtim.tv_sec != modified_.tv_sec || status.st_mtim.tv_nsec != modified_.tv_nsec) {
         return make_error(Errc::io, "file changed while in use", printable_path(path()), "the time of opening",
@@ -301,10 +303,11 @@ inline Result<std::string> read_file(std::string_view path, std::size_t max_byte
     TRITIUM_ASSIGN(const detail::OpenedFile file, detail::open_regular_file(name));
     if (file.size > max_bytes) {
       return make_error(Errc::invalid_file, "file is too large", printable_path(path),
-                        "at most " + std::to_string(max_bytes) + " bytes", std::to_string(file.size));
+                        concat("at most ", max_bytes, " bytes"), std::to_string(file.size));
     }
     std::string text(file.size, '\0');
-    TRITIUM_TRY(detail::read_exactly(file.descriptor.get(), reinterpret_cast<std::byte*>(text.data()), text.size(), name));
+    TRITIUM_TRY(
+        detail::read_exactly(file.descriptor.get(), reinterpret_cast<std::byte*>(text.data()), text.size(), name));
     return text;
   });
 }

@@ -54,9 +54,8 @@ class NpyWriter {
       NpyWriter writer;
       TRITIUM_ASSIGN(writer.elements_, checked_mul(rows, cols));
       TRITIUM_ASSIGN(const std::size_t data_bytes, checked_mul(writer.elements_, sizeof(T)));
-      std::string header = "{'descr': '" + std::string(detail::npy_descriptor<T>()) +
-                           "', 'fortran_order': False, 'shape': (" + std::to_string(rows) + ", " + std::to_string(cols) +
-                           "), }";
+      std::string header = concat("{'descr': '", detail::npy_descriptor<T>(), "', 'fortran_order': False, 'shape': (",
+                                  rows, ", ", cols, "), }");
       constexpr std::size_t kStartBytes = 6 + 2 + 2;  // magic, version, header length
       header.resize(round_up(kStartBytes + header.size() + 1, 64) - kStartBytes - 1, ' ');
       header += '\n';
@@ -78,7 +77,7 @@ class NpyWriter {
     if (values.size() > elements_ - appended_) {
       return no_throw([&]() -> Status {
         return make_error(Errc::invalid_argument, "too many values for the matrix", printable_path(file_.path()),
-                          "at most " + std::to_string(elements_ - appended_), std::to_string(values.size()));
+                          concat("at most ", elements_ - appended_), std::to_string(values.size()));
       });
     }
     appended_ += values.size();
@@ -163,7 +162,7 @@ Result<NpyArray<T>> read_npy(std::string_view path) {
     TRITIUM_ASSIGN(const std::uint16_t version, reader.read<std::uint16_t>("version"));
     if (version != 1 && version != 2) {
       return reader.error_at(6, Errc::unsupported, "unsupported .npy version", "version", "1.0 or 2.0",
-                             std::to_string(version & 255) + "." + std::to_string(version >> 8));
+                             concat(version & 255, ".", version >> 8));
     }
     std::size_t header_bytes = 0;
     if (version == 1) {
@@ -179,7 +178,7 @@ Result<NpyArray<T>> read_npy(std::string_view path) {
                             header.take(detail::npy_descriptor<T>()) && header.take("'");
     if (!descriptor || !header.take(",") || !header.take("'fortran_order':") || !header.take("False")) {
       return reader.error_at(header_at, Errc::unsupported, "unsupported .npy array", "header",
-                             "row-major " + std::string(detail::npy_descriptor<T>()),
+                             concat("row-major ", detail::npy_descriptor<T>()),
                              printable({reinterpret_cast<const char*>(text.data()), text.size()}));
     }
     const bool shape = header.take(",") && header.take("'shape':") && header.take_shape(array.shape);
@@ -195,7 +194,7 @@ Result<NpyArray<T>> read_npy(std::string_view path) {
     TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(elements, sizeof(T)));
     if (bytes != reader.remaining()) {
       return reader.error_at(reader.position(), Errc::invalid_file, "wrong amount of data", "data",
-                             std::to_string(bytes) + " bytes", std::to_string(reader.remaining()));
+                             concat(bytes, " bytes"), std::to_string(reader.remaining()));
     }
     TRITIUM_ASSIGN(const auto data, reader.read_bytes(bytes, "data"));
     array.values.resize(elements);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SafetensorsFile, SafetensorsModel and SafetensorsWriter: the safetensors container, one file or a folder of shards.
 //
-// A file is a u64 header length, a JSON object that names each tensor's dtype, shape and byte range, and one buffer that
-// the ranges must tile exactly. The header has a reader of its own: the JSON it may hold is a tiny subset, read in one
-// pass without recursion, in place, and stricter than a general parser (no unknown fields, no key twice, offsets exact).
-// Data is not aligned: use unaligned loads or copy.
-// Source: the safetensors format description and the list of errors of its reference reader.
+// A file is a u64 header length, a JSON object that names each tensor's dtype, shape and byte range, and one buffer
+// that the ranges must tile exactly. The header has a reader of its own: the JSON it may hold is a tiny subset, read in
+// one pass without recursion, in place, and stricter than a general parser (no unknown fields, no key twice, offsets
+// exact). Data is not aligned: use unaligned loads or copy. Source: the safetensors format description and the list of
+// errors of its reference reader.
 #pragma once
 
 #include <algorithm>
@@ -32,14 +32,29 @@
 TRITIUM_NAMESPACE_BEGIN
 
 inline constexpr std::size_t kSafetensorsMaxHeaderBytes = 100'000'000;  ///< the format's own limit
-inline constexpr std::size_t kSafetensorsMaxEntries = 65536;            ///< tensors of a file or model; metadata strings
+inline constexpr std::size_t kSafetensorsMaxEntries = 65536;  ///< tensors of a file or model; metadata strings
 inline constexpr std::size_t kSafetensorsMaxNameBytes = 4096;
 inline constexpr std::size_t kSafetensorsMaxRank = 8;
 inline constexpr std::size_t kSafetensorsMaxShards = 512;
 
 /// Element types of the format.
 enum class SafetensorsDtype : std::uint8_t {
-  boolean, u8, i8, f8_e5m2, f8_e4m3, f8_e8m0, i16, u16, f16, bf16, i32, u32, f32, f64, i64, u64,
+  boolean,
+  u8,
+  i8,
+  f8_e5m2,
+  f8_e4m3,
+  f8_e8m0,
+  i16,
+  u16,
+  f16,
+  bf16,
+  i32,
+  u32,
+  f32,
+  f64,
+  i64,
+  u64,
 };
 inline constexpr std::size_t kSafetensorsDtypeCount = 16;
 
@@ -113,7 +128,7 @@ class SafetensorsHeaderReader {
               std::vector<std::pair<std::string_view, std::string_view>>& metadata) {
     if (const std::size_t valid = utf8_valid_prefix(text_); valid != text_.size()) {
       at_ = valid;
-      return refuse("header is not UTF-8", "header", "UTF-8", "byte " + std::to_string(byte(at_)));
+      return refuse("header is not UTF-8", "header", "UTF-8", concat("byte ", byte(at_)));
     }
     if (text_.empty() || text_[0] != '{') return unexpected("header", "{");
     ++at_;
@@ -144,12 +159,16 @@ class SafetensorsHeaderReader {
     return place_.error_at(8 + at_, Errc::invalid_file, what, field, expected, found);
   }
   Error unexpected(std::string_view field, std::string_view expected) const {
-    const std::string found = at_ < text_.size() ? "\"" + printable(text_.substr(at_, 1)) + "\"" : "the end of the header";
+    const std::string found =
+        at_ < text_.size() ? concat("\"", printable(text_.substr(at_, 1)), "\"") : "the end of the header";
     return refuse("bad safetensors header", field, expected, found);
   }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) {
+      ++at_;
+    }
   }
   Status expect(char wanted, std::string_view field) {
     skip_space();
@@ -299,7 +318,7 @@ class SafetensorsHeaderReader {
     place_.set_context("tensor", name);
     if (name.empty() || name.size() > kSafetensorsMaxNameBytes || name.find('\0') != std::string_view::npos) {
       at_ = name_at;
-      return refuse("bad tensor name", "name", "1 to 4096 bytes without NUL", std::to_string(name.size()) + " bytes");
+      return refuse("bad tensor name", "name", "1 to 4096 bytes without NUL", concat(name.size(), " bytes"));
     }
     if (tensors.size() >= kSafetensorsMaxEntries) {
       at_ = name_at;
@@ -339,7 +358,11 @@ class SafetensorsHeaderReader {
     TRITIUM_TRY(read_members("entry", read_field));
     if (!has_dtype || !has_shape || !has_offsets) {
       at_ = entry_at;
-      return refuse("field is missing", !has_dtype ? "dtype" : !has_shape ? "shape" : "data_offsets", "it once", "nothing");
+      return refuse("field is missing",
+                    !has_dtype   ? "dtype"
+                    : !has_shape ? "shape"
+                                 : "data_offsets",
+                    "it once", "nothing");
     }
     std::size_t bytes = info(tensor.dtype).bytes;
     for (const std::uint64_t dim : tensor.dims()) {
@@ -350,7 +373,7 @@ class SafetensorsHeaderReader {
     }
     if (bytes != tensor.data.size()) {
       at_ = entry_at;
-      return refuse("size does not match the shape", "data_offsets", std::to_string(bytes) + " bytes",
+      return refuse("size does not match the shape", "data_offsets", concat(bytes, " bytes"),
                     std::to_string(tensor.data.size()));
     }
     tensors.push_back(tensor);
@@ -367,7 +390,8 @@ class SafetensorsHeaderReader {
       return {};
     }
     at_ = start;
-    return place_.error_at(8 + at_, Errc::unsupported, "unknown dtype", "dtype", "a dtype of the format", printable(text));
+    return place_.error_at(8 + at_, Errc::unsupported, "unknown dtype", "dtype", "a dtype of the format",
+                           printable(text));
   }
 
   Status read_shape(SafetensorsTensor& tensor) {
@@ -393,9 +417,8 @@ class SafetensorsHeaderReader {
     TRITIUM_TRY(expect(']', "data_offsets"));
     if (begin > end || end > buffer_.size()) {
       at_ = start;
-      return refuse("tensor data outside of the file", "data_offsets",
-                    "begin <= end <= " + std::to_string(buffer_.size()),
-                    std::to_string(begin) + ", " + std::to_string(end));
+      return refuse("tensor data outside of the file", "data_offsets", concat("begin <= end <= ", buffer_.size()),
+                    concat(begin, ", ", end));
     }
     tensor.data = buffer_.subspan(begin, end - begin);
     return {};
@@ -405,7 +428,9 @@ class SafetensorsHeaderReader {
   Status check_tiling(const std::vector<SafetensorsTensor>& tensors) {
     std::vector<std::uint32_t> order(tensors.size());
     std::iota(order.begin(), order.end(), 0u);
-    const auto begin_of = [&](std::uint32_t i) { return static_cast<std::size_t>(tensors[i].data.data() - buffer_.data()); };
+    const auto begin_of = [&](std::uint32_t i) {
+      return static_cast<std::size_t>(tensors[i].data.data() - buffer_.data());
+    };
     std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
       const std::size_t x = begin_of(a);
       const std::size_t y = begin_of(b);
@@ -417,12 +442,12 @@ class SafetensorsHeaderReader {
       if (begin_of(i) != end) {
         place_.set_context("tensor", tensors[i].name);
         return refuse(begin_of(i) < end ? "tensors overlap" : "hole between tensors", "data_offsets",
-                      "a begin of " + std::to_string(end), std::to_string(begin_of(i)));
+                      concat("a begin of ", end), std::to_string(begin_of(i)));
       }
       end += tensors[i].data.size();
     }
     if (end != buffer_.size()) {
-      return refuse("bytes behind the last tensor", "buffer", std::to_string(end) + " bytes", std::to_string(buffer_.size()));
+      return refuse("bytes behind the last tensor", "buffer", concat(end, " bytes"), std::to_string(buffer_.size()));
     }
     return {};
   }
@@ -459,9 +484,9 @@ class SafetensorsFile {
 
   [[nodiscard]] std::span<const SafetensorsTensor> tensors() const { return tensors_; }
   [[nodiscard]] const SafetensorsTensor* find(std::string_view name) const {
-    const auto found = std::lower_bound(order_.begin(), order_.end(), name, [&](std::uint32_t i, std::string_view text) {
-      return tensors_[i].name < text;
-    });
+    const auto found =
+        std::lower_bound(order_.begin(), order_.end(), name,
+                         [&](std::uint32_t i, std::string_view text) { return tensors_[i].name < text; });
     return found == order_.end() || tensors_[*found].name != name ? nullptr : &tensors_[*found];
   }
   /// The strings of "__metadata__", in the order of the file.
@@ -479,11 +504,11 @@ class SafetensorsFile {
     const std::size_t limit = std::min(options.max_header_bytes, kSafetensorsMaxHeaderBytes);
     if (header_bytes > limit) {
       return reader.error_at(0, Errc::invalid_file, "header is too large, or not a safetensors file", "header length",
-                             "at most " + std::to_string(limit), std::to_string(header_bytes));
+                             concat("at most ", limit), std::to_string(header_bytes));
     }
     if (header_bytes > reader.remaining()) {
       return reader.error_at(0, Errc::invalid_file, "file ends too early", "header length",
-                             "at most " + std::to_string(reader.remaining()), std::to_string(header_bytes));
+                             concat("at most ", reader.remaining()), std::to_string(header_bytes));
     }
     detail::SafetensorsHeaderReader header(bytes, static_cast<std::size_t>(header_bytes), path, storage_);
     TRITIUM_TRY(header.read(tensors_, metadata_));
@@ -516,9 +541,9 @@ class SafetensorsModel {
   /// unsupported (dtype), out_of_memory.
   static Result<SafetensorsModel> open(std::string_view folder, const SafetensorsOptions& options = {}) {
     return no_throw([&]() -> Result<SafetensorsModel> {
-      const std::string base = std::string(folder) + "/";
+      const std::string base = concat(folder, "/");
       SafetensorsModel model;
-      struct stat status {};
+      struct stat status{};
       if (::stat((base + kSingle).c_str(), &status) == 0) {
         TRITIUM_TRY(model.open_single(base + kSingle, options));
       } else if (::stat((base + kIndex).c_str(), &status) == 0) {
@@ -534,8 +559,9 @@ class SafetensorsModel {
   /// Sorted by name.
   [[nodiscard]] std::span<const SafetensorsTensor> tensors() const { return tensors_; }
   [[nodiscard]] const SafetensorsTensor* find(std::string_view name) const {
-    const auto found = std::lower_bound(tensors_.begin(), tensors_.end(), name,
-                                        [](const SafetensorsTensor& t, std::string_view text) { return t.name < text; });
+    const auto found =
+        std::lower_bound(tensors_.begin(), tensors_.end(), name,
+                         [](const SafetensorsTensor& t, std::string_view text) { return t.name < text; });
     return found == tensors_.end() || found->name != name ? nullptr : &*found;
   }
   [[nodiscard]] std::span<const SafetensorsFile> files() const { return files_; }
@@ -562,7 +588,8 @@ class SafetensorsModel {
     DIR* entries = ::opendir(std::string(folder).c_str());
     if (entries == nullptr) {
       const int code = errno;
-      return make_error(Errc::io, "cannot open folder", printable_path(folder) + ": " + detail::system_message(code));
+      return make_error(Errc::io, "cannot open folder",
+                        concat(printable_path(folder), ": ", detail::system_message(code)));
     }
     const std::unique_ptr<DIR, int (*)(DIR*)> closer(entries, &::closedir);
     std::string only;
@@ -574,7 +601,7 @@ class SafetensorsModel {
     if (n_files != 1) {
       return make_error(Errc::invalid_file, "no model in the folder", printable_path(folder),
                         "model.safetensors, model.safetensors.index.json or one *.safetensors file",
-                        std::to_string(n_files) + " *.safetensors files");
+                        concat(n_files, " *.safetensors files"));
     }
     return only;
   }
@@ -604,14 +631,14 @@ class SafetensorsModel {
     TRITIUM_ASSIGN(const JsonObject root, JsonObject::of(index, index_path));
     TRITIUM_ASSIGN(const JsonObject map, root.get_object("weight_map"));
     if (map.value().size() > kSafetensorsMaxEntries) {
-      return make_error(Errc::invalid_file, "too many tensors", printable_path(index_path) + ", weight_map",
+      return make_error(Errc::invalid_file, "too many tensors", concat(printable_path(index_path), ", weight_map"),
                         "at most 65536", std::to_string(map.value().size()));
     }
     std::map<std::string_view, std::size_t> shards;  // file name -> position in files_
-    for (const auto& item : map.value().items()) {  // sorted by name, as find() needs it
+    for (const auto& item : map.value().items()) {   // sorted by name, as find() needs it
       const std::string_view name = item.key();
       TRITIUM_ASSIGN(const std::string_view file, map.get<std::string_view>(name));
-      const std::string where = printable_path(index_path) + ", weight_map, \"" + printable(name) + "\"";
+      const std::string where = concat(printable_path(index_path), ", weight_map, \"", printable(name), "\"");
       if (!is_plain_file_name(file)) {
         return make_error(Errc::invalid_file, "bad shard name", where, "the name of a .safetensors file in this folder",
                           printable(file));
@@ -625,7 +652,7 @@ class SafetensorsModel {
       }
       const SafetensorsTensor* tensor = files_[shard->second].find(name);
       if (tensor == nullptr) {
-        return make_error(Errc::invalid_file, "tensor is missing", where, "it in " + printable(file), "nothing");
+        return make_error(Errc::invalid_file, "tensor is missing", where, concat("it in ", printable(file)), "nothing");
       }
       tensors_.push_back(*tensor);
     }
@@ -644,7 +671,7 @@ class SafetensorsWriter {
   /// Errors: invalid_argument (not UTF-8, a key twice, after begin()).
   [[nodiscard]] Status set_metadata(std::string_view key, std::string_view value) {
     return no_throw([&]() -> Status {
-      const std::string where = "metadata key \"" + printable(key) + "\"";
+      const std::string where = concat("metadata key \"", printable(key), "\"");
       if (begun_ || !is_valid_utf8(key) || !is_valid_utf8(value) || metadata_.count(key) != 0 ||
           metadata_.size() >= kSafetensorsMaxEntries) {
         return make_error(Errc::invalid_argument, "bad metadata", where, "unique UTF-8 strings before begin()", "it");
@@ -658,15 +685,16 @@ class SafetensorsWriter {
   /// Errors: invalid_argument (bad or repeated name, shape, after begin()), out_of_range (size).
   [[nodiscard]] Status add_tensor(std::string_view name, SafetensorsDtype dtype, std::span<const std::uint64_t> shape) {
     return no_throw([&]() -> Status {
-      const std::string where = "tensor \"" + printable(name) + "\"";
+      const std::string where = concat("tensor \"", printable(name), "\"");
       if (begun_) return make_error(Errc::invalid_argument, "the header is already written", where);
       if (name.empty() || name.size() > kSafetensorsMaxNameBytes || name == "__metadata__" || !is_valid_utf8(name) ||
           name.find('\0') != std::string_view::npos) {
         return make_error(Errc::invalid_argument, "bad tensor name", where, "1 to 4096 bytes of UTF-8 without NUL",
-                          std::to_string(name.size()) + " bytes");
+                          concat(name.size(), " bytes"));
       }
       if (shape.size() > kSafetensorsMaxRank) {
-        return make_error(Errc::invalid_argument, "too many dimensions", where, "at most 8", std::to_string(shape.size()));
+        return make_error(Errc::invalid_argument, "too many dimensions", where, "at most 8",
+                          std::to_string(shape.size()));
       }
       if (tensors_.size() >= kSafetensorsMaxEntries || !names_.emplace(name).second) {
         return make_error(Errc::invalid_argument, "duplicate tensor, or too many", where);
@@ -674,14 +702,13 @@ class SafetensorsWriter {
       Planned planned;
       planned.name = name;
       planned.bytes = info(dtype).bytes;
-      planned.entry = json_quoted(name) + ":{\"dtype\":\"" + std::string(info(dtype).name) + "\",\"shape\":[";
+      planned.entry = concat(json_quoted(name), ":{\"dtype\":\"", info(dtype).name, "\",\"shape\":[");
       for (std::size_t i = 0; i < shape.size(); ++i) {
         TRITIUM_ASSIGN(planned.bytes, checked_mul(planned.bytes, shape[i]));
-        planned.entry += (i == 0 ? "" : ",") + std::to_string(shape[i]);
+        planned.entry += concat(i == 0 ? "" : ",", shape[i]);
       }
       TRITIUM_ASSIGN(const std::size_t end, checked_add(data_bytes_, planned.bytes));
-      planned.entry +=
-          "],\"data_offsets\":[" + std::to_string(data_bytes_) + "," + std::to_string(end) + "]}";
+      planned.entry += concat("],\"data_offsets\":[", data_bytes_, ",", end, "]}");
       tensors_.push_back(std::move(planned));
       data_bytes_ = end;
       return {};
@@ -697,7 +724,7 @@ class SafetensorsWriter {
         header += "\"__metadata__\":{";
         for (const auto& [key, value] : metadata_) {
           if (header.back() != '{') header += ',';
-          header += json_quoted(key) + ":" + json_quoted(value);
+          header += concat(json_quoted(key), ":", json_quoted(value));
         }
         header += '}';
       }
@@ -731,11 +758,11 @@ class SafetensorsWriter {
     if (!in_turn || bytes.size() > tensors_[current_].bytes - current_bytes_) {
       return no_throw([&]() -> Status {
         return make_error(Errc::invalid_argument, in_turn ? "too much tensor data" : "tensor data out of order",
-                          "tensor \"" + printable(tensor) + "\"",
-                          in_turn ? std::to_string(tensors_[current_].bytes - current_bytes_) + " more bytes"
+                          concat("tensor \"", printable(tensor), "\""),
+                          in_turn ? concat(tensors_[current_].bytes - current_bytes_, " more bytes")
                           : begun_ && current_ < tensors_.size() ? tensors_[current_].name
                                                                  : std::string("no data"),
-                          std::to_string(bytes.size()) + " bytes");
+                          concat(bytes.size(), " bytes"));
       });
     }
     TRITIUM_TRY(file_.write(bytes));
@@ -753,7 +780,7 @@ class SafetensorsWriter {
     if (!begun_ || current_ != tensors_.size()) {
       return no_throw([&]() -> Status {
         return make_error(Errc::invalid_argument, "tensor data is missing", printable_path(file_.path()),
-                          std::to_string(tensors_.size()) + " complete tensors", std::to_string(current_));
+                          concat(tensors_.size(), " complete tensors"), std::to_string(current_));
       });
     }
     return file_.commit();
