@@ -184,8 +184,7 @@ std::vector<Case> hand_made_cases() {
   add("half a version", "GGUF\x03", "version at byte 4");
   for (const std::uint32_t version : {0u, 1u, 4u, 5u, 0xFFFFFFFFu}) {
     const bool zero = version == 0;
-    add(concat("version ", version), GgufBytes(0, 0, version),
-        zero ? "version" : "found " + std::to_string(version));
+    add(concat("version ", version), GgufBytes(0, 0, version), zero ? "version" : "found " + std::to_string(version));
   }
   add("big-endian version 3", GgufBytes(0, 0, 0x03000000), "big-endian");
   add("big-endian version 2", GgufBytes(0, 0, 0x02000000), "big-endian");
@@ -195,7 +194,8 @@ std::vector<Case> hand_made_cases() {
   add("no counts", good.substr(0, 8), "tensor count at byte 8");
   add("half a count", good.substr(0, 13), "tensor count at byte 8");
   add("no second count", good.substr(0, 16), "tensor count at byte 8");
-  add("half a second count", GgufBytes(0).bytes().substr(0, 20), "metadata count at byte 16: expected 8 bytes, found 4");
+  add("half a second count", GgufBytes(0).bytes().substr(0, 20),
+      "metadata count at byte 16: expected 8 bytes, found 4");
   for (const std::uint64_t count : {std::uint64_t{65537}, k2to31, k2to32, (std::uint64_t{1} << 42) + 1, k2to63, kAll}) {
     add(concat("tensor count ", count), GgufBytes(count, 0).zeros(4096), "tensor count at byte 8");
     add(concat("metadata count ", count), GgufBytes(0, count).zeros(4096), "metadata count at byte 16");

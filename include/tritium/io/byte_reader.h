@@ -27,7 +27,8 @@ std::string concat(const Parts&... parts) {
   const auto append = [&out](const auto& part) {
     if constexpr (std::integral<std::decay_t<decltype(part)>>) {
       char digits[24];
-      out.append(digits, std::to_chars(digits, digits + sizeof(digits), part).ptr);
+      const char* end = std::to_chars(digits, digits + sizeof(digits), part).ptr;
+      out.append(digits, static_cast<std::size_t>(end - digits));
     } else {
       out.append(std::string_view(part));
     }

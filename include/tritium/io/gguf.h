@@ -14,12 +14,16 @@
 #include <charconv>
 #include <cmath>
 #include <concepts>
+#include <cstdio>
+#include <cstring>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tritium/core/buffer.h"

@@ -312,4 +312,15 @@ inline Result<std::string> read_file(std::string_view path, std::size_t max_byte
   });
 }
 
+/// Gives back the memory of whole pages inside `bytes` if they lie in a mapped file; they are read again when touched.
+/// After a tensor was packed elsewhere its pages only count against the process.
+inline void drop_mapped_pages(std::span<const std::byte> bytes) {
+  const char* path = nullptr;
+  if (bytes.empty() || !find_mapping(bytes.data(), &path)) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = round_up(reinterpret_cast<std::uintptr_t>(bytes.data()), page);
+  const auto end = (reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size()) / page * page;
+  if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 TRITIUM_NAMESPACE_END

@@ -8,11 +8,16 @@
 // errors of its reference reader.
 #pragma once
 
+#include <dirent.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <forward_list>
 #include <map>
+#include <memory>
 #include <numeric>
 #include <set>
 #include <span>
