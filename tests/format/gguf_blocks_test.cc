@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "support/golden_blocks.h"
+#include "support/random_blocks.h"
 
 using namespace tritium;
+using golden::random_block;
+using golden::set_u16;
 
 namespace {
 
@@ -22,36 +24,6 @@ std::vector<TensorType> block_types() {
 }
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-void set_u16(std::vector<std::byte>& bytes, std::size_t at, std::uint16_t value) {
-  std::memcpy(bytes.data() + at, &value, sizeof value);
-}
-
-/// A sound block of random codes with finite scales: what an encoder could have written.
-std::vector<std::byte> random_block(TensorType type, golden::Random& random) {
-  const TensorTypeInfo& t = info(type);
-  const BlockFormat& format = *block_format(type);
-  std::vector<std::byte> block(t.block_bytes);
-  for (std::byte& b : block) b = static_cast<std::byte>(random.below(256));
-  if (format.d_offset >= 0)
-    set_u16(block, static_cast<std::size_t>(format.d_offset), static_cast<std::uint16_t>(random.below(0x7C00)));
-  if (format.m_offset >= 0)
-    set_u16(block, static_cast<std::size_t>(format.m_offset), static_cast<std::uint16_t>(random.below(0x7C00)));
-  if (type == TensorType::tq2_0) {
-    for (std::size_t i = 0; i < 64; ++i) {
-      const unsigned b = std::to_integer<unsigned>(block[i]);
-      block[i] = static_cast<std::byte>(b & ~(b & (b >> 1) & 0x55u));
-    }
-  }
-  if (type == TensorType::tq1_0) {
-    for (std::size_t i = 0; i < 52; ++i) {  // bytes of five trits; the last four hold a zero as their fifth
-      const std::size_t value = i < 48 ? random.below(243) : 3 * random.below(81);
-      block[i] = static_cast<std::byte>((256 * value + 242) / 243);
-    }
-  }
-  if (type == TensorType::mxfp4) block[0] = static_cast<std::byte>(random.below(253));
-  return block;
-}
 
 }  // namespace
 

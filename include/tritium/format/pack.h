@@ -2,18 +2,19 @@
 // Packing: stored tensors and float matrices into panels.
 //
 // A tensor whose type has a panel twin is moved code by code and scale by scale, so the panels decode to exactly the
-// file's values (`keep`). Everything else goes through f32 and plain rounding. Packing is split into 16-row panels that
-// threads share; no float copy of a matrix is ever made.
+// file's values (`keep`); so are the ternary layouts of BitNet files. Everything else goes through f32 and plain
+// rounding, one row at a time. Packing is split into 16-row panels that threads share; no float copy of a matrix is made.
 #pragma once
 
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "tritium/core/executor.h"
 #include "tritium/format/bitnet_layouts.h"
-#include "tritium/format/gguf_blocks.h"
+#include "tritium/format/gguf_encode.h"
 #include "tritium/format/packed_matrix.h"
-#include "tritium/format/rounding.h"
+#include "tritium/format/ternary_quantize.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -25,12 +26,44 @@ struct StoredMatrix {
   std::size_t cols = 0;
   /// Row r of the matrix is row row_order[r] of the data; null: the identity. Undoes permutations without a copy.
   const std::uint32_t* row_order = nullptr;
+  /// Value of one code step where the rows hold ternary codes and nothing else: i2_s and bitnet rows.
+  float scale = 1.0f;
+  /// Not 0: bitnet rows (bitnet_layouts.h), the packed uint8 of a Hugging Face checkpoint; type is u8 and this is the
+  /// number of rows of the whole tensor, four of which share a row of bytes.
+  std::size_t bitnet_rows = 0;
 
   [[nodiscard]] std::size_t row_bytes() const { return cols / info(type).block_length * info(type).block_bytes; }
+  [[nodiscard]] std::size_t stored_row(std::size_t r) const { return row_order == nullptr ? r : row_order[r]; }
   [[nodiscard]] const std::byte* row(std::size_t r) const {
-    return data + (row_order == nullptr ? r : row_order[r]) * row_bytes();
+    const std::size_t at = stored_row(r);
+    return data + (bitnet_rows == 0 ? at : at % (bitnet_rows / 4)) * row_bytes();
   }
+  /// True when rows are ternary codes under `scale`.
+  [[nodiscard]] bool has_ternary_codes() const { return type == TensorType::i2_s || bitnet_rows != 0; }
 };
+
+/// A whole I2_S tensor with the scale that stands behind its codes. Errors: as i2_s_scale().
+inline Result<StoredMatrix> stored_i2_s(std::span<const std::byte> bytes, std::size_t rows, std::size_t cols) {
+  TRITIUM_ASSIGN(const float scale, i2_s_scale(bytes, rows, cols));
+  StoredMatrix w{TensorType::i2_s, bytes.data(), rows, cols};
+  w.scale = scale;
+  return w;
+}
+
+/// A whole Hugging Face BitNet weight, uint8 [rows / 4, cols], with the value of one code step.
+/// Errors: invalid_argument (rows not a multiple of 4, size of `bytes`).
+inline Result<StoredMatrix> stored_bitnet_rows(std::span<const std::byte> bytes, std::size_t rows, std::size_t cols,
+                                               float scale) {
+  if (rows == 0 || rows % 4 != 0) {
+    return make_error(Errc::invalid_argument, "bitnet rows", "rows", "a multiple of 4", std::to_string(rows));
+  }
+  TRITIUM_ASSIGN(const std::size_t expected, checked_mul(rows / 4, cols));
+  TRITIUM_TRY(detail::check_size("bitnet rows", expected, bytes.size()));
+  StoredMatrix w{TensorType::u8, bytes.data(), rows, cols};
+  w.scale = scale;
+  w.bitnet_rows = rows;
+  return w;
+}
 
 /// The panel format that holds a type without loss. TQ1_0 and TQ2_0 have a scale per 256; see keep_format(matrix).
 constexpr PackFormat keep_format(TensorType type) {
@@ -83,6 +116,7 @@ inline bool ternary_row_scales(const StoredMatrix& w, std::size_t row, float* sc
 /// As keep_format(type), looking at the data: ternary blocks that share one scale a row need no group scales, and then
 /// run with BitNet's own activation semantics.
 inline PackFormat keep_format(const StoredMatrix& w) {
+  if (w.has_ternary_codes()) return PackFormat::ternary2;
   if (w.type != TensorType::tq1_0 && w.type != TensorType::tq2_0) return keep_format(w.type);
   for (std::size_t r = 0; r < w.rows; ++r) {
     float scale = 0;
@@ -93,9 +127,14 @@ inline PackFormat keep_format(const StoredMatrix& w) {
 
 namespace detail {
 
-// Fills fields with units [first, first + count) ... one row of blocks of a type whose fields F can hold.
+/// The same error with the row in front.
+inline Error in_row(std::size_t row, const Error& error) {
+  return {error.code, "row " + std::to_string(row) + ": " + error.message};
+}
+
+/// Fills row r of `out` with unit `unit` of a row of blocks whose fields F can hold. Errors: invalid_file (scales, codes).
 template <class F, TensorType kType>
-inline void load_row_blocks(const std::byte* row, std::size_t cols, std::size_t unit, std::size_t r, UnitFields& out) {
+inline Status load_row_blocks(const std::byte* row, std::size_t cols, std::size_t unit, std::size_t r, UnitFields& out) {
   using Codec = BlockCodec<kType>;
   constexpr std::size_t kLength = Codec::kFormat.length;
   constexpr std::size_t kBytes = info(kType).block_bytes;
@@ -103,8 +142,10 @@ inline void load_row_blocks(const std::byte* row, std::size_t cols, std::size_t 
   BlockFields fields;
   for (std::size_t b = 0; b < F::kUnit / kLength; ++b) {
     const std::size_t block = unit * (F::kUnit / kLength) + b;
-    if (block * kLength >= cols) return;
-    Codec::unpack(reinterpret_cast<const std::uint8_t*>(row) + block * kBytes, fields);
+    if (block * kLength >= cols) return {};
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(row) + block * kBytes;
+    TRITIUM_TRY(check_block(Codec{}, bytes, block * kLength));
+    Codec::unpack(bytes, fields);
     std::memcpy(out.codes[r] + b * kLength, fields.codes.data(), kLength);
     if constexpr (F::kTwoLevel) {
       out.d[0][r] = to_f16(fields.d);
@@ -118,6 +159,7 @@ inline void load_row_blocks(const std::byte* row, std::size_t cols, std::size_t 
       out.m[b][r] = to_f16(fields.m);
     }
   }
+  return {};
 }
 
 /// Calls f(integral_constant<TensorType>) for the types whose blocks move into F unchanged.
@@ -146,51 +188,73 @@ inline bool with_twin(TensorType type, PackFormat format, Fn&& fn) {
   }
 }
 
-/// Plain rounding of up to F::kGroup values to codes with an f16 scale (and minimum).
+/// 1 / d, or 0 where d is zero or so small that the division overflows: every code is then the zero point.
+inline float inverse_step(float d) { return std::fabs(d) < std::numeric_limits<float>::min() ? 0.0f : 1.0f / d; }
+
+/// The s of values that all lie in {-s, 0, s}; 0 when they do not, or are all zero.
+inline float ternary_magnitude(const float* v, std::size_t count) {
+  float s = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float magnitude = std::fabs(v[i]);
+    if (s == 0) s = magnitude;
+    if (magnitude != 0 && magnitude != s) return 0;
+  }
+  return s;
+}
+
+/// Plain rounding of up to F::kGroup finite values to codes with a scale (and minimum).
 ///   symmetric   d = (element of largest magnitude) / -zero, code = round(v / d) + zero: uses the code below -(zero - 1)
 ///   int8        d = max|v| / 127
-///   ternary     d = mean|v|, code = clip(round(v / d), -1, 1) + 1
+///   ternary     d = the one magnitude of values that are ternary already, else mean|v|;
+///               code = clip(round(v / d), -1, 1) + 1
 ///   minimum     d = (max - min) / max code, m = min
 ///   table       d from the element of largest magnitude, nearest level
+/// d or m may be infinite (values past the range of f32 apart); codes are then not written.
 template <class F>
 inline void round_group(const float* v, std::size_t count, std::uint8_t* codes, float* d, float* m) {
+  *m = 0;
+  if constexpr (F::kBits == 2 || F::kBits == 0) {
+    const float exact = ternary_magnitude(v, count);
+    *d = exact != 0 ? exact : absmean_scale(magnitude_sum(v, count), count);
+    ternarize(v, count, *d, codes);
+    return;
+  }
   float largest = 0;
-  float low = 0;
-  float high = 0;
-  double magnitude = 0;
+  float low = v[0];
+  float high = v[0];
   for (std::size_t i = 0; i < count; ++i) {
     if (std::fabs(v[i]) > std::fabs(largest)) largest = v[i];
-    low = i == 0 ? v[i] : std::min(low, v[i]);
-    high = i == 0 ? v[i] : std::max(high, v[i]);
-    magnitude += std::fabs(static_cast<double>(v[i]));
+    low = std::min(low, v[i]);
+    high = std::max(high, v[i]);
   }
-  *m = 0;
-  constexpr int kMax = (1 << (F::kBits == 0 ? 2 : F::kBits)) - 1;
-  const auto clip = [](float x, int least, int most) {
-    return static_cast<int>(x < static_cast<float>(least) ? static_cast<float>(least) : x > static_cast<float>(most) ? static_cast<float>(most) : x);
+  constexpr int kMax = (1 << F::kBits) - 1;
+  const auto code = [](float x) {
+    return static_cast<std::uint8_t>(x < 0.0f ? 0.0f : x > static_cast<float>(kMax) ? static_cast<float>(kMax) : x);
   };
-  if constexpr (F::kBits == 2 || F::kBits == 0) {
-    *d = std::max(static_cast<float>(magnitude / static_cast<double>(count)), 1e-5f);
-    for (std::size_t i = 0; i < count; ++i) codes[i] = static_cast<std::uint8_t>(clip(round_half_even(v[i] / *d), -1, 1) + 1);
-  } else if constexpr (F::kHasMin) {
+  if constexpr (F::kHasMin) {
     *d = (high - low) / static_cast<float>(kMax);
     *m = low;
-    const float inverse = *d == 0 ? 0 : 1 / *d;
-    for (std::size_t i = 0; i < count; ++i) codes[i] = static_cast<std::uint8_t>(clip(round_half_even((v[i] - low) * inverse), 0, kMax));
+    if (!std::isfinite(*d)) return;
+    const float inverse = inverse_step(*d);
+    for (std::size_t i = 0; i < count; ++i) codes[i] = code(round_half_even((v[i] - low) * inverse));
   } else if constexpr (F::kTable) {
     *d = largest / static_cast<float>(kIq4Values[0]);
-    const float inverse = *d == 0 ? 0 : 1 / *d;
+    const float inverse = inverse_step(*d);
     for (std::size_t i = 0; i < count; ++i) {
+      const float x = v[i] * inverse;
       std::size_t best = 0;
-      for (std::size_t c = 1; c < 16; ++c) {
-        if (std::fabs(v[i] * inverse - static_cast<float>(kIq4Values[c])) < std::fabs(v[i] * inverse - static_cast<float>(kIq4Values[best]))) best = c;
+      for (std::size_t c = 1; c < kIq4Values.size(); ++c) {
+        const auto distance = [&](std::size_t level) { return std::fabs(x - static_cast<float>(kIq4Values[level])); };
+        if (distance(c) < distance(best)) best = c;
       }
       codes[i] = static_cast<std::uint8_t>(best);
     }
   } else {
     *d = F::kBits == 8 ? std::fabs(largest) / 127.0f : largest / static_cast<float>(-F::kZero);
-    const float inverse = *d == 0 ? 0 : 1 / *d;
-    for (std::size_t i = 0; i < count; ++i) codes[i] = static_cast<std::uint8_t>(clip(round_half_even(v[i] * inverse) + static_cast<float>(F::kZero), 0, kMax));
+    const float inverse = inverse_step(*d);
+    for (std::size_t i = 0; i < count; ++i) {
+      codes[i] = code(round_half_even(v[i] * inverse) + static_cast<float>(F::kZero));
+    }
   }
 }
 
@@ -207,9 +271,64 @@ constexpr TensorType rounding_twin(PackFormat format) {
   }
 }
 
-/// One row of a stored matrix as floats.
+/// Codes of a row of i2_s or bitnet rows. Errors: invalid_file (the reserved code).
+inline Status load_ternary_codes(const StoredMatrix& w, std::size_t row, std::uint8_t* codes) {
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(w.row(row));
+  if (w.bitnet_rows != 0) {
+    const std::size_t shift = 2 * (w.stored_row(row) / (w.bitnet_rows / 4));
+    for (std::size_t i = 0; i < w.cols; ++i) codes[i] = (bytes[i] >> shift) & 3u;
+  } else {
+    for (std::size_t b = 0; b < w.cols / 128; ++b) unpack_i2_s_block(bytes + 32 * b, codes + 128 * b);
+  }
+  const std::size_t bad = find_reserved_code(codes, w.cols);
+  if (bad != w.cols) return in_row(row, reserved_code_error(w.bitnet_rows != 0 ? "bitnet rows" : "i2_s", bad));
+  return {};
+}
+
+/// Codes and scale of a row that is ternary under one scale; false for all other rows.
+/// Errors: invalid_file (the reserved code, a scale that is not finite).
+inline Result<bool> load_ternary_row(const StoredMatrix& w, std::size_t row, std::uint8_t* codes, float* scale) {
+  if (w.has_ternary_codes()) {
+    TRITIUM_TRY(load_ternary_codes(w, row, codes));
+    *scale = w.scale;
+    return true;
+  }
+  if ((w.type != TensorType::tq1_0 && w.type != TensorType::tq2_0) || !ternary_row_scales(w, row, scale)) return false;
+  const TensorTypeInfo& t = info(w.type);
+  const Status sound = check_tensor(w.type, {w.row(row), w.row_bytes()}, 1, w.cols);
+  if (!sound.ok()) return in_row(row, sound.error());
+  BlockFields block;
+  for (std::size_t b = 0; b < w.cols / t.block_length; ++b) {
+    unpack_block(w.type, w.row(row) + b * t.block_bytes, block);
+    std::memcpy(codes + b * t.block_length, block.codes.data(), t.block_length);
+  }
+  return true;
+}
+
+/// One row of a stored matrix as floats. Errors: invalid_file (reserved codes, values that are not finite).
 inline Status load_row(const StoredMatrix& w, std::size_t row, float* out) {
-  return decode_row(w.type, w.row(row), w.cols, out);
+  if (w.has_ternary_codes()) {
+    // The codes lie in the first quarter of `out` and are widened from the end, where nothing unread is overwritten.
+    auto* codes = reinterpret_cast<std::uint8_t*>(out);
+    TRITIUM_TRY(load_ternary_codes(w, row, codes));
+    for (std::size_t i = w.cols; i-- > 0;) {
+      const float value = w.scale * static_cast<float>(int{codes[i]} - 1);
+      std::memcpy(out + i, &value, sizeof value);
+    }
+    return {};
+  }
+  const Status decoded = decode_row(w.type, w.row(row), w.cols, out);
+  if (!decoded.ok()) return in_row(row, decoded.error());
+  for (std::size_t i = 0; i < w.cols; ++i) {
+    if (!std::isfinite(out[i])) return in_row(row, not_finite_error(Errc::invalid_file, w.type, i, out[i]));
+  }
+  return {};
+}
+
+inline Error does_not_fit(PackFormat format, std::size_t row, std::size_t element, float value) {
+  return make_error(Errc::out_of_range, "weights do not fit the packed format",
+                    "row " + std::to_string(row) + " element " + std::to_string(element), info(format).name,
+                    std::to_string(value));
 }
 
 template <class F>
@@ -220,14 +339,21 @@ inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_
   if (fields == nullptr) return Error{Errc::out_of_memory, "not enough memory to pack"};
 
   if constexpr (F::kBits != 0 && F::kGroup != 0) {
+    Status moved_all;
     const bool moved = with_twin<F>(w.type, format, [&](auto type) {
       for (std::size_t u = 0; u < units; ++u) {
         fields->clear<F>();
-        for (std::size_t r = 0; r < rows; ++r) load_row_blocks<F, decltype(type)::value>(w.row(first + r), w.cols, u, r, *fields);
+        for (std::size_t r = 0; r < rows; ++r) {
+          Status done = load_row_blocks<F, decltype(type)::value>(w.row(first + r), w.cols, u, r, *fields);
+          if (!done.ok()) {
+            moved_all = in_row(first + r, done.error());
+            return;
+          }
+        }
         pack_unit<F>(*fields, out + u * F::kUnitBytes);
       }
     });
-    if (moved) return {};
+    if (moved) return moved_all;
   }
 
   // Through f32: round each row, keep its codes and scales, then file them unit by unit.
@@ -242,44 +368,40 @@ inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_
     const TensorType twin = rounding_twin(format);
     const TensorTypeInfo& t = info(twin);
     if (w.cols % t.block_length != 0) {
-      return make_error(Errc::invalid_argument, "cannot quantise", info(format).name, "rows of a multiple of 256", std::to_string(w.cols));
+      return make_error(Errc::invalid_argument, "cannot quantise", info(format).name, "rows of a multiple of 256",
+                        std::to_string(w.cols));
     }
     TRITIUM_ASSIGN(const std::size_t row_bytes, tensor_bytes(twin, 1, w.cols));
     TRITIUM_ASSIGN(AlignedBuffer encoded, AlignedBuffer::allocate(kPanelRows * row_bytes));
     for (std::size_t r = 0; r < rows; ++r) {
       TRITIUM_TRY(load_row(w, first + r, row));
-      TRITIUM_TRY(encode_row(twin, row, w.cols, encoded.data() + r * row_bytes));
+      const Status done = encode_row(twin, row, w.cols, encoded.data() + r * row_bytes);
+      if (!done.ok()) return in_row(first + r, done.error());
     }
     return pack_panel_of<F>(StoredMatrix{twin, encoded.data(), rows, w.cols}, format, 0, row, out);
   } else {
     for (std::size_t r = 0; r < rows; ++r) {
       std::uint8_t* row_codes = codes.data() + r * padded;
       Scale* row_scales = scales.data() + r * groups;
-      if (F::kGroup == 0 && (w.type == TensorType::tq1_0 || w.type == TensorType::tq2_0) && F::kMaxCode <= 3 &&
-          ternary_row_scales(w, first + r, &row_scales[0].d)) {
-        const TensorTypeInfo& t = info(w.type);
-        BlockFields block;
-        for (std::size_t b = 0; b < w.cols / t.block_length; ++b) {
-          unpack_block(w.type, w.row(first + r) + b * t.block_bytes, block);
-          std::memcpy(row_codes + b * t.block_length, block.codes.data(), t.block_length);
-        }
-        continue;
+      if constexpr (F::kGroup == 0 && F::kMaxCode <= kReservedTernaryCode) {
+        TRITIUM_ASSIGN(const bool ternary, load_ternary_row(w, first + r, row_codes, &row_scales[0].d));
+        if (ternary) continue;
       }
       TRITIUM_TRY(load_row(w, first + r, row));
-      for (std::size_t i = 0; i < w.cols; ++i) {
-        if (!std::isfinite(row[i])) {
-          return make_error(Errc::invalid_file, "weight is not finite", "row " + std::to_string(first + r) + " element " + std::to_string(i));
-        }
-      }
       const std::size_t group = F::kGroup == 0 ? w.cols : F::kGroup;
       for (std::size_t g = 0; g * group < w.cols; ++g) {
         const std::size_t count = std::min(group, w.cols - g * group);
-        round_group<F>(row + g * group, count, row_codes + g * group, &row_scales[g].d, &row_scales[g].m);
+        Scale& s = row_scales[g];
+        round_group<F>(row + g * group, count, row_codes + g * group, &s.d, &s.m);
+        if (F::kGroup != 0 && !(std::isfinite(to_float(to_f16(s.d))) && std::isfinite(to_float(to_f16(s.m))))) {
+          return does_not_fit(format, first + r, g * group, row[g * group]);
+        }
       }
     }
-    float* prefix = reinterpret_cast<float*>(out);
     if constexpr (F::kPrefixBytes != 0) {
+      float prefix[kPanelRows];
       for (std::size_t r = 0; r < kPanelRows; ++r) prefix[r] = scales[r * groups].d;
+      std::memcpy(out, prefix, sizeof(prefix));
     }
     for (std::size_t u = 0; u < units; ++u) {
       fields->clear<F>();
@@ -300,7 +422,8 @@ inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_
 }
 
 template <class T>
-inline Status pack_float_panel(const StoredMatrix& w, std::size_t first, float* row, std::uint8_t* out) {
+inline Status pack_float_panel(const StoredMatrix& w, PackFormat format, std::size_t first, float* row,
+                               std::uint8_t* out) {
   std::memset(out, 0, FloatPanel<T>::panel_bytes(w.cols));
   for (std::size_t r = 0; r < std::min(kPanelRows, w.rows - first); ++r) {
     TRITIUM_TRY(load_row(w, first + r, row));
@@ -309,6 +432,9 @@ inline Status pack_float_panel(const StoredMatrix& w, std::size_t first, float* 
       if constexpr (std::is_same_v<T, float>) value = row[i];
       if constexpr (std::is_same_v<T, f16>) value = to_f16(row[i]);
       if constexpr (std::is_same_v<T, bf16>) value = to_bf16(row[i]);
+      if constexpr (!std::is_same_v<T, float>) {
+        if (!std::isfinite(to_float(value))) return does_not_fit(format, first + r, i, row[i]);
+      }
       std::memcpy(out + float_panel_offset<T>(r, i), &value, sizeof(T));
     }
   }
@@ -319,7 +445,34 @@ inline Status pack_float_panel(const StoredMatrix& w, std::size_t first, float* 
 inline Status pack_panel(const StoredMatrix& w, PackFormat format, std::size_t p, float* row, std::uint8_t* out) {
   return visit_format(
       format, [&](auto f) { return pack_panel_of<decltype(f)>(w, format, p * kPanelRows, row, out); },
-      [&](auto f) { return pack_float_panel<typename decltype(f)::Element>(w, p * kPanelRows, row, out); });
+      [&](auto f) { return pack_float_panel<typename decltype(f)::Element>(w, format, p * kPanelRows, row, out); });
+}
+
+/// What packing reads of a part that is not a whole number of blocks, or of rows that are not there, is refused here.
+inline Status check_stored(const StoredMatrix& w, PackFormat format) {
+  const TensorTypeInfo& t = info(w.type);
+  if (w.cols % t.block_length != 0) {
+    return make_error(Errc::invalid_argument, "cannot pack", info(format).name,
+                      std::string(t.name) + " rows of a multiple of " + std::to_string(t.block_length),
+                      std::to_string(w.cols));
+  }
+  if (w.bitnet_rows != 0 && (w.type != TensorType::u8 || w.bitnet_rows % 4 != 0)) {
+    return make_error(Errc::invalid_argument, "cannot pack", "bitnet rows", "u8 and a multiple of 4 rows",
+                      std::string(t.name) + " and " + std::to_string(w.bitnet_rows));
+  }
+  if (w.bitnet_rows != 0) {
+    for (std::size_t r = 0; r < w.rows; ++r) {
+      if (w.stored_row(r) >= w.bitnet_rows) {
+        return make_error(Errc::invalid_argument, "cannot pack", "bitnet rows",
+                          "a row below " + std::to_string(w.bitnet_rows), std::to_string(w.stored_row(r)));
+      }
+    }
+  }
+  if (w.has_ternary_codes() && !std::isfinite(w.scale)) {
+    return make_error(Errc::invalid_file, "scale is not a number", info(format).name, "a finite f32",
+                      std::to_string(w.scale));
+  }
+  return {};
 }
 
 }  // namespace detail
@@ -328,22 +481,30 @@ inline Status pack_panel(const StoredMatrix& w, PackFormat format, std::size_t p
 /// `interleaved`, exactly two matrices panel by panel. Parts begin on panel boundaries: a part whose rows are not a
 /// multiple of 16 must be the last one.
 ///
-/// Lossless when keep_format(part) == format, plain rounding otherwise.
+/// Lossless when keep_format(part) == format, and from i2_s and bitnet rows to ternary2 and ternary5; plain rounding
+/// otherwise. The bytes do not depend on the number of threads.
 /// Threads: panels are shared over the executor. Errors: invalid_argument (shapes), invalid_file (weights that are not
-/// finite, illegal codes), out_of_memory.
+/// finite, illegal codes), out_of_range (a weight or scale that the format cannot hold, k; see PackedMatrix::allocate),
+/// out_of_memory.
 inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts, PackFormat format, bool interleaved,
                                  const Executor& executor) {
+  if (n_parts == 0) return make_error(Errc::invalid_argument, "nothing to pack", info(format).name);
   std::size_t n = 0;
   for (std::size_t i = 0; i < n_parts; ++i) {
+    const bool last = i + 1 == n_parts;
     const bool fits = parts[i].cols == parts[0].cols && parts[i].rows != 0 &&
-                      (interleaved ? parts[i].rows == parts[0].rows && n_parts == 2 : i + 1 == n_parts || parts[i].rows % kPanelRows == 0);
+                      (interleaved ? parts[i].rows == parts[0].rows && n_parts == 2
+                                   : last || parts[i].rows % kPanelRows == 0);
     if (!fits) {
-      return make_error(Errc::invalid_argument, "cannot pack together", info(format).name, "parts of equal inputs in whole panels",
+      return make_error(Errc::invalid_argument, "cannot pack together", info(format).name,
+                        "parts of equal inputs in whole panels",
                         std::to_string(parts[i].rows) + " x " + std::to_string(parts[i].cols));
     }
-    n += parts[i].rows;
+    TRITIUM_TRY(detail::check_stored(parts[i], format));
+    TRITIUM_ASSIGN(n, checked_add(n, parts[i].rows));
   }
-  TRITIUM_ASSIGN(PackedMatrix matrix, PackedMatrix::allocate(format, interleaved ? parts[0].rows : n, parts[0].cols, interleaved));
+  TRITIUM_ASSIGN(PackedMatrix matrix, PackedMatrix::allocate(format, interleaved ? parts[0].rows : n, parts[0].cols,
+                                                             interleaved));
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   Status status;
@@ -360,7 +521,8 @@ inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts,
       } else {
         while (panel >= div_up(parts[part].rows, kPanelRows)) panel -= div_up(parts[part++].rows, kPanelRows);
       }
-      Status done = row.ok() ? detail::pack_panel(parts[part], format, panel, row->data(), matrix.panel(p)) : Status(row.error());
+      Status done = row.ok() ? detail::pack_panel(parts[part], format, panel, row->data(), matrix.panel(p))
+                             : Status(row.error());
       if (!done.ok() && !failed.exchange(true)) status = std::move(done);
     }
   });

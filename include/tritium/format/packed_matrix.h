@@ -150,21 +150,9 @@ class PackedMatrix {
   PackedMatrix() = default;
 
   /// Room for n by k weights of a format (two such matrices when interleaved); panels are not yet written.
-  /// Errors: out_of_range (k past the exact range of int32 accumulation), out_of_memory.
+  /// Errors: out_of_range (n, or k past the exact range of int32 accumulation), out_of_memory.
   static Result<PackedMatrix> allocate(PackFormat format, std::size_t n, std::size_t k, bool interleaved = false) {
-    const PackFormatInfo& f = info(format);
-    // Row formats add over the whole row: 255 * 127 * k (three times that for trits) must stay below 2^31.
-    const std::size_t k_limit = f.bits == 0 ? 32768 : f.is_float || f.group != 0 ? std::size_t{1} << 32 : 65536;
-    if (n == 0 || k == 0 || k > k_limit) {
-      return make_error(Errc::out_of_range, "matrix shape", f.name, "1 to " + std::to_string(k_limit) + " inputs",
-                        std::to_string(n) + " x " + std::to_string(k));
-    }
-    PackedMatrix matrix;
-    matrix.format_ = format;
-    matrix.n_ = n;
-    matrix.k_ = k;
-    matrix.interleaved_ = interleaved;
-    matrix.panel_bytes_ = f.panel_bytes(k);
+    TRITIUM_ASSIGN(PackedMatrix matrix, shaped(format, n, k, interleaved));
     TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(matrix.n_panels(), matrix.panel_bytes_));
     TRITIUM_ASSIGN(matrix.storage_, AlignedBuffer::allocate(bytes));
     matrix.data_ = matrix.storage_.as<std::uint8_t>();
@@ -172,19 +160,14 @@ class PackedMatrix {
   }
 
   /// A matrix over panels that somebody else keeps alive (a mapped cache file); 64-byte aligned, 64 bytes readable past
-  /// the end. Errors: invalid_argument (size or alignment).
-  static Result<PackedMatrix> view(PackFormat format, std::size_t n, std::size_t k, bool interleaved, const std::uint8_t* data,
-                                   std::size_t bytes) {
-    PackedMatrix matrix;
-    matrix.format_ = format;
-    matrix.n_ = n;
-    matrix.k_ = k;
-    matrix.interleaved_ = interleaved;
-    matrix.panel_bytes_ = info(format).panel_bytes(k);
+  /// the end. Errors: as allocate(), invalid_argument (size or alignment).
+  static Result<PackedMatrix> view(PackFormat format, std::size_t n, std::size_t k, bool interleaved,
+                                   const std::uint8_t* data, std::size_t bytes) {
+    TRITIUM_ASSIGN(PackedMatrix matrix, shaped(format, n, k, interleaved));
     TRITIUM_ASSIGN(const std::size_t expected, checked_mul(matrix.n_panels(), matrix.panel_bytes_));
     if (bytes != expected || reinterpret_cast<std::uintptr_t>(data) % kLineBytes != 0) {
-      return make_error(Errc::invalid_argument, "packed data", info(format).name, std::to_string(expected) + " aligned bytes",
-                        std::to_string(bytes));
+      return make_error(Errc::invalid_argument, "packed data", info(format).name,
+                        std::to_string(expected) + " aligned bytes", std::to_string(bytes));
     }
     matrix.data_ = const_cast<std::uint8_t*>(data);  // read only: nothing writes panels after packing
     return matrix;
@@ -228,6 +211,24 @@ class PackedMatrix {
   }
 
  private:
+  static Result<PackedMatrix> shaped(PackFormat format, std::size_t n, std::size_t k, bool interleaved) {
+    const PackFormatInfo& f = info(format);
+    // Row formats add over the whole row: 255 * 127 * k (three times that for trits) must stay below 2^31.
+    constexpr std::size_t kMost = std::size_t{1} << 32;
+    const std::size_t k_limit = f.bits == 0 ? 32768 : f.is_float || f.group != 0 ? kMost : 65536;
+    if (n == 0 || n > kMost || k == 0 || k > k_limit) {
+      return make_error(Errc::out_of_range, "matrix shape", f.name, "1 to " + std::to_string(k_limit) + " inputs",
+                        std::to_string(n) + " x " + std::to_string(k));
+    }
+    PackedMatrix matrix;
+    matrix.format_ = format;
+    matrix.n_ = n;
+    matrix.k_ = k;
+    matrix.interleaved_ = interleaved;
+    matrix.panel_bytes_ = f.panel_bytes(k);
+    return matrix;
+  }
+
   PackFormat format_ = PackFormat::f32;
   std::size_t n_ = 0;
   std::size_t k_ = 0;
