@@ -80,10 +80,11 @@ inline void make_upper(std::string& text) {
 // --- the % operator --------------------------------------------------------------------------------------------------
 
 // Sign and digits of a number under one conversion of %.
-inline bool Interpreter::percent_number(char conversion, const Value& v, int precision, bool alternate, std::string& sign,
-                                        std::string& digits) {
+inline bool Interpreter::percent_number(char conversion, const Value& v, int precision, bool alternate,
+                                        std::string& sign, std::string& digits) {
   if (v.is(Kind::undefined)) return fail_undefined(v);
-  if (!v.is_number()) return fail(std::string("the conversion %") + conversion + " needs a number", "a number", type_name(v));
+  if (!v.is_number())
+    return fail(std::string("the conversion %") + conversion + " needs a number", "a number", type_name(v));
   const char lower = static_cast<char>(conversion | 32);
   if (lower == 'e' || lower == 'f' || lower == 'g') {
     const double d = v.as_real();
@@ -94,14 +95,16 @@ inline bool Interpreter::percent_number(char conversion, const Value& v, int pre
   }
   std::int64_t i = 0;
   if (v.is(Kind::real)) {
-    if (lower == 'x' || lower == 'o') return fail(std::string("the conversion %") + conversion + " needs an integer", "an integer", "float");
+    if (lower == 'x' || lower == 'o')
+      return fail(std::string("the conversion %") + conversion + " needs an integer", "an integer", "float");
     if (!truncate_to_integer(v.as_real(), i)) return fail_overflow();
   } else {
     i = v.as_integer();
   }
   if (i < 0) sign = "-";
   digits = detail::integer_digits(detail::magnitude(i), lower == 'x' ? 16 : lower == 'o' ? 8 : 10, conversion == 'X');
-  if (precision > static_cast<int>(digits.size())) digits.insert(0, static_cast<std::size_t>(precision) - digits.size(), '0');
+  if (precision > static_cast<int>(digits.size()))
+    digits.insert(0, static_cast<std::size_t>(precision) - digits.size(), '0');
   if (alternate && lower == 'x') sign += conversion == 'X' ? "0X" : "0x";
   if (alternate && lower == 'o') sign += "0o";
   return true;
@@ -110,7 +113,8 @@ inline bool Interpreter::percent_number(char conversion, const Value& v, int pre
 inline bool Interpreter::percent_format(const Value& format, const Value& arguments, Value& out) {
   const Str& f = format.str();
   const std::string& text = f.text;
-  const bool mapping = arguments.is(Kind::dict) || arguments.is(Kind::list) || arguments.is(Kind::range) || arguments.is(Kind::undefined);
+  const bool mapping = arguments.is(Kind::dict) || arguments.is(Kind::list) || arguments.is(Kind::range) ||
+                       arguments.is(Kind::undefined);
   const std::vector<Value>* tuple = arguments.is(Kind::tuple) ? &arguments.as<List>().items : nullptr;
   std::size_t used = 0;
   const std::size_t given = tuple != nullptr ? tuple->size() : 1;
@@ -143,7 +147,8 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
       if (depth > 0) return incomplete();
       const std::string key = text.substr(begin, i - 1 - begin);
       const Value* found = arguments.is(Kind::dict) ? arguments.as<Dict>().find(key) : nullptr;
-      if (found == nullptr) return fail("a format names a key that is not there", "a key of the mapping", key.substr(0, 60));
+      if (found == nullptr)
+        return fail("a format names a key that is not there", "a key of the mapping", key.substr(0, 60));
       v = *found;
       keyed = true;
     }
@@ -154,12 +159,18 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
     bool zero = false;
     for (; i < text.size(); ++i) {
       const char c = text[i];
-      if (c == '-') left = true;
-      else if (c == '+') plus = true;
-      else if (c == ' ') space = true;
-      else if (c == '#') alternate = true;
-      else if (c == '0') zero = true;
-      else break;
+      if (c == '-')
+        left = true;
+      else if (c == '+')
+        plus = true;
+      else if (c == ' ')
+        space = true;
+      else if (c == '#')
+        alternate = true;
+      else if (c == '0')
+        zero = true;
+      else
+        break;
     }
     const auto number = [&](std::int64_t& n) {  // digits, or the next argument
       if (i < text.size() && text[i] == '*') {
@@ -168,7 +179,8 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
         return next_argument(star) && get_index(star, n, "wrong type of a width or precision");
       }
       n = 0;
-      for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) n = std::min<std::int64_t>(n * 10 + (text[i] - '0'), limit + 1);
+      for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i)
+        n = std::min<std::int64_t>(n * 10 + (text[i] - '0'), limit + 1);
       return true;
     };
     std::int64_t width = 0;
@@ -199,7 +211,9 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
     std::string sign;
     bool numeric = false;
     switch (c) {
-      case 's': case 'r': case 'a': {
+      case 's':
+      case 'r':
+      case 'a': {
         if (c == 's') {
           if (!to_string(v, piece)) return false;
           if (f.safe && v.is(Kind::string) && v.str().safe) piece = v;
@@ -222,7 +236,8 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
       case 'c': {
         if (v.is_integral()) {
           const std::int64_t code = v.as_integer();
-          if (code < 0 || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return fail("the conversion %c needs a character's number");
+          if (code < 0 || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
+            return fail("the conversion %c needs a character's number");
           std::string character;
           append_utf8(character, static_cast<char32_t>(code));
           piece = heap_.string(character, v.user());
@@ -233,21 +248,36 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
         }
         break;
       }
-      case 'd': case 'i': case 'u': case 'x': case 'X': case 'o': case 'e': case 'E': case 'f': case 'F': case 'g': case 'G': {
+      case 'd':
+      case 'i':
+      case 'u':
+      case 'x':
+      case 'X':
+      case 'o':
+      case 'e':
+      case 'E':
+      case 'f':
+      case 'F':
+      case 'g':
+      case 'G': {
         std::string digits;
         if (!charge_bytes(static_cast<std::size_t>(std::max<std::int64_t>(precision, 0))) ||
             !percent_number(c, v, static_cast<int>(precision), alternate, sign, digits)) {
           return false;
         }
         if (sign.empty() || sign[0] != '-') {
-          if (plus) sign.insert(0, 1, '+');
-          else if (space) sign.insert(0, 1, ' ');
+          if (plus)
+            sign.insert(0, 1, '+');
+          else if (space)
+            sign.insert(0, 1, ' ');
         }
         piece = heap_.string(std::move(digits), v.user());
         numeric = true;
         break;
       }
-      default: return fail("a format has an unknown conversion", "one of diouxXeEfFgGcrsa%", std::string(1, c < 32 || c > 126 ? '?' : c));
+      default:
+        return fail("a format has an unknown conversion", "one of diouxXeEfFgGcrsa%",
+                    std::string(1, c < 32 || c > 126 ? '?' : c));
     }
     const auto size = static_cast<std::int64_t>(piece.str().length() + sign.size());
     const std::int64_t fill = std::max<std::int64_t>(width - size, 0);
@@ -294,7 +324,10 @@ struct Interpreter::FormatSpec {
     }
     const auto at = [&](char c) { return i < text.size() && text[i] == c; };
     if (at('+') || at('-') || at(' ')) sign = text[i++];
-    if (at('#')) alternate = (++i, true);
+    if (at('#')) {
+      alternate = true;
+      ++i;
+    }
     if (at('0')) {
       zero = true;
       if (align == '\0') fill = "0";
@@ -303,7 +336,8 @@ struct Interpreter::FormatSpec {
     const auto number = [&](std::int64_t& n) {
       const std::size_t begin = i;
       std::int64_t value = 0;
-      for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) value = std::min<std::int64_t>(value * 10 + (text[i] - '0'), limit + 1);
+      for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i)
+        value = std::min<std::int64_t>(value * 10 + (text[i] - '0'), limit + 1);
       if (i > begin) n = value;
       return i > begin;
     };
@@ -321,7 +355,8 @@ struct Interpreter::FormatSpec {
 // A string, padded and cut.
 inline bool Interpreter::format_text(const Value& v, const FormatSpec& spec, StringBuilder& out) {
   const Str& s = v.str();
-  if ((spec.type != '\0' && spec.type != 's') || spec.sign != '\0' || spec.alternate || spec.align == '=' || spec.grouping != '\0') {
+  if ((spec.type != '\0' && spec.type != 's') || spec.sign != '\0' || spec.alternate || spec.align == '=' ||
+      spec.grouping != '\0') {
     return fail("a format specification does not fit a string");
   }
   const std::size_t end = spec.precision >= 0 ? detail::prefix_bytes(s.text, spec.precision) : s.text.size();
@@ -336,9 +371,13 @@ inline bool Interpreter::format_text(const Value& v, const FormatSpec& spec, Str
 
 // A number: sign, prefix, digits with separators, padding.
 inline bool Interpreter::format_number(const Value& v, const FormatSpec& spec, StringBuilder& out) {
-  const auto bad = [&] { return fail("a format specification does not fit a number", "a type for it", spec.type == '\0' ? "none" : std::string(1, spec.type)); };
+  const auto bad = [&] {
+    return fail("a format specification does not fit a number", "a type for it",
+                spec.type == '\0' ? "none" : std::string(1, spec.type));
+  };
   constexpr std::string_view kFloatTypes = "eEfFgGn%";
-  const bool integral = v.is_integral() && (spec.type == '\0' || kFloatTypes.find(spec.type) == std::string_view::npos || spec.type == 'n');
+  const bool integral = v.is_integral() && (spec.type == '\0' ||
+                                            kFloatTypes.find(spec.type) == std::string_view::npos || spec.type == 'n');
   std::string sign;
   std::string prefix;
   std::string digits;
@@ -349,17 +388,34 @@ inline bool Interpreter::format_number(const Value& v, const FormatSpec& spec, S
     if (spec.precision >= 0) return fail("a format specification gives an integer a precision");
     unsigned base = 10;
     switch (spec.type) {
-      case '\0': case 'd': case 'n': break;
-      case 'b': base = 2; prefix = "0b"; break;
-      case 'o': base = 8; prefix = "0o"; break;
-      case 'x': base = 16; prefix = "0x"; break;
-      case 'X': base = 16; prefix = "0X"; break;
+      case '\0':
+      case 'd':
+      case 'n':
+        break;
+      case 'b':
+        base = 2;
+        prefix = "0b";
+        break;
+      case 'o':
+        base = 8;
+        prefix = "0o";
+        break;
+      case 'x':
+        base = 16;
+        prefix = "0x";
+        break;
+      case 'X':
+        base = 16;
+        prefix = "0X";
+        break;
       case 'c': {
-        if (spec.sign != '\0' || spec.grouping != '\0' || i < 0 || i > 0x10FFFF || (i >= 0xD800 && i < 0xE000)) return bad();
+        if (spec.sign != '\0' || spec.grouping != '\0' || i < 0 || i > 0x10FFFF || (i >= 0xD800 && i < 0xE000))
+          return bad();
         append_utf8(digits, static_cast<char32_t>(i));
         break;
       }
-      default: return bad();
+      default:
+        return bad();
     }
     if (spec.type != 'c') {
       if (base != 10) {
@@ -386,8 +442,12 @@ inline bool Interpreter::format_number(const Value& v, const FormatSpec& spec, S
           if (std::isnan(d)) digits = "nan";
         }
         break;
-      case '%': digits = detail::float_digits(d * 100, 'f', precision, spec.alternate, false) + "%"; break;
-      case 'n': digits = detail::float_digits(d, 'g', precision, spec.alternate, false); break;
+      case '%':
+        digits = detail::float_digits(d * 100, 'f', precision, spec.alternate, false) + "%";
+        break;
+      case 'n':
+        digits = detail::float_digits(d, 'g', precision, spec.alternate, false);
+        break;
       default:
         digits = detail::float_digits(d, static_cast<char>(spec.type | 32), precision, spec.alternate, false);
         if (spec.type < 'a') detail::make_upper(digits);
@@ -436,14 +496,15 @@ inline bool Interpreter::format_value(const Value& v, std::string_view spec, boo
   if (!v.is(Kind::string) && !v.is_number()) {
     return fail("a value takes no format specification", "a string or a number", type_name(v));
   }
-  if (!parsed.parse(spec, static_cast<std::int64_t>(heap_.limits().output_bytes))) return fail("a format specification is malformed");
+  if (!parsed.parse(spec, static_cast<std::int64_t>(heap_.limits().output_bytes)))
+    return fail("a format specification is malformed");
   parsed.user = spec_user;
   return v.is(Kind::string) ? format_text(v, parsed, out) : format_number(v, parsed, out);
 }
 
 // The value of `name`, `0`, `name.attribute` or `name[index]`.
-inline bool Interpreter::brace_field(const Str& f, std::size_t begin, std::size_t end, Args& args, std::int64_t& automatic,
-                                     Value& out) {
+inline bool Interpreter::brace_field(const Str& f, std::size_t begin, std::size_t end, Args& args,
+                                     std::int64_t& automatic, Value& out) {
   const std::string_view field = std::string_view(f.text).substr(begin, end - begin);
   const auto all_digits = [](std::string_view t) {
     return !t.empty() && t.find_first_not_of("0123456789") == std::string_view::npos;
@@ -461,12 +522,15 @@ inline bool Interpreter::brace_field(const Str& f, std::size_t begin, std::size_
   }
   if (all_digits(first)) {
     std::int64_t index = 0;
-    if (parse_integer(first, 10, index) != IntegerText::ok || static_cast<std::uint64_t>(index) >= args.positional.size()) {
-      return fail("a format has too few arguments", "an argument " + std::string(first.substr(0, 20)), std::to_string(args.positional.size()));
+    if (parse_integer(first, 10, index) != IntegerText::ok ||
+        static_cast<std::uint64_t>(index) >= args.positional.size()) {
+      return fail("a format has too few arguments", "an argument " + std::string(first.substr(0, 20)),
+                  std::to_string(args.positional.size()));
     }
     out = args.positional[static_cast<std::size_t>(index)];
   } else {
-    const auto named = std::find_if(args.named.begin(), args.named.end(), [&](const auto& a) { return a.first == first; });
+    const auto named =
+        std::find_if(args.named.begin(), args.named.end(), [&](const auto& a) { return a.first == first; });
     if (named == args.named.end()) {
       return fail("a format names an argument that is not there", "a named argument", first.substr(0, 60));
     }
@@ -551,7 +615,8 @@ inline bool Interpreter::brace_format(const Str& f, std::size_t begin, std::size
       if (!repr(v, shown)) return false;
       if (shown.origin().any_user()) shown.taint();
       v = shown.finish();
-      if (conversion == 'a' && !v.str().ascii()) return fail("the conversion !a takes only ASCII here", Errc::unsupported);
+      if (conversion == 'a' && !v.str().ascii())
+        return fail("the conversion !a takes only ASCII here", Errc::unsupported);
     } else if (conversion != '\0') {
       return fail("a format has an unknown conversion", "r, s or a", "another");
     }
@@ -583,7 +648,9 @@ inline bool Interpreter::brace_format(const Value& format, Args& args, Value& ou
   return true;
 }
 
-inline bool Interpreter::str_format(const Value& s, Args& args, Value& out) { return brace_format(s, args, out); }
+inline bool Interpreter::str_format(const Value& s, Args& args, Value& out) {
+  return brace_format(s, args, out);
+}
 
 inline bool Interpreter::str_format_map(const Value& s, Args& args, Value& out) {
   Value a[1];
@@ -614,17 +681,16 @@ inline std::string Interpreter::format_time(const std::tm& t, std::string_view f
   const int year = t.tm_year + 1900;
   const int hour12 = t.tm_hour % 12 == 0 ? 12 : t.tm_hour % 12;
   const auto iso_week = [&](int& iso_year) {
-    const auto leap = [](int y) { return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0; };
     const auto weeks = [&](int y) {
       const auto day = [](int v) { return (v + v / 4 - v / 100 + v / 400) % 7; };
       return day(y) == 4 || day(y - 1) == 3 ? 53 : 52;
     };
     iso_year = year;
     int week = (t.tm_yday - (weekday + 6) % 7 + 10) / 7;
-    if (week < 1) week = weeks(--iso_year);
-    else if (week > weeks(year)) week = (++iso_year, 1);
-    static_cast<void>(leap);
-    return week;
+    if (week < 1) return weeks(--iso_year);
+    if (week <= weeks(year)) return week;
+    ++iso_year;
+    return 1;
   };
   int iso_year = year;
   std::string out;
@@ -641,42 +707,118 @@ inline std::string Interpreter::format_time(const std::tm& t, std::string_view f
     }
     std::string piece;
     switch (c) {
-      case 'a': piece = std::string(kDays[weekday], 3); break;
-      case 'A': piece = kDays[weekday]; break;
-      case 'b': case 'h': piece = std::string(kMonths[month], 3); break;
-      case 'B': piece = kMonths[month]; break;
-      case 'c': piece = format_time(t, "%a %b %e %H:%M:%S %Y"); break;
-      case 'C': piece = number(year / 100, 2); break;
-      case 'd': piece = number(t.tm_mday, 2); break;
-      case 'D': case 'x': piece = format_time(t, "%m/%d/%y"); break;
-      case 'e': piece = number(t.tm_mday, 2, ' '); break;
-      case 'f': piece = "000000"; break;
-      case 'F': piece = format_time(t, "%Y-%m-%d"); break;
-      case 'G': iso_week(iso_year); piece = std::to_string(iso_year); break;
-      case 'H': piece = number(t.tm_hour, 2); break;
-      case 'I': piece = number(hour12, 2); break;
-      case 'j': piece = number(t.tm_yday + 1, 3); break;
-      case 'k': piece = number(t.tm_hour, 2, ' '); break;
-      case 'l': piece = number(hour12, 2, ' '); break;
-      case 'm': piece = number(t.tm_mon + 1, 2); break;
-      case 'M': piece = number(t.tm_min, 2); break;
-      case 'n': piece = "\n"; break;
-      case 'p': piece = t.tm_hour < 12 ? "AM" : "PM"; break;
-      case 'P': piece = t.tm_hour < 12 ? "am" : "pm"; break;
-      case 'r': piece = format_time(t, "%I:%M:%S %p"); break;
-      case 'R': piece = format_time(t, "%H:%M"); break;
-      case 'S': piece = number(t.tm_sec, 2); break;
-      case 't': piece = "\t"; break;
-      case 'T': case 'X': piece = format_time(t, "%H:%M:%S"); break;
-      case 'u': piece = std::to_string(weekday == 0 ? 7 : weekday); break;
-      case 'U': piece = number((t.tm_yday + 7 - weekday) / 7, 2); break;
-      case 'V': piece = number(iso_week(iso_year), 2); break;
-      case 'w': piece = std::to_string(weekday); break;
-      case 'W': piece = number((t.tm_yday + 7 - (weekday + 6) % 7) / 7, 2); break;
-      case 'y': piece = number(year % 100, 2); break;
-      case 'Y': piece = std::to_string(year); break;
-      case 'z': case 'Z': break;  // a naive time has no zone
-      case '%': piece = "%"; break;
+      case 'a':
+        piece = std::string(kDays[weekday], 3);
+        break;
+      case 'A':
+        piece = kDays[weekday];
+        break;
+      case 'b':
+      case 'h':
+        piece = std::string(kMonths[month], 3);
+        break;
+      case 'B':
+        piece = kMonths[month];
+        break;
+      case 'c':
+        piece = format_time(t, "%a %b %e %H:%M:%S %Y");
+        break;
+      case 'C':
+        piece = number(year / 100, 2);
+        break;
+      case 'd':
+        piece = number(t.tm_mday, 2);
+        break;
+      case 'D':
+      case 'x':
+        piece = format_time(t, "%m/%d/%y");
+        break;
+      case 'e':
+        piece = number(t.tm_mday, 2, ' ');
+        break;
+      case 'f':
+        piece = "000000";
+        break;
+      case 'F':
+        piece = format_time(t, "%Y-%m-%d");
+        break;
+      case 'G':
+        iso_week(iso_year);
+        piece = std::to_string(iso_year);
+        break;
+      case 'H':
+        piece = number(t.tm_hour, 2);
+        break;
+      case 'I':
+        piece = number(hour12, 2);
+        break;
+      case 'j':
+        piece = number(t.tm_yday + 1, 3);
+        break;
+      case 'k':
+        piece = number(t.tm_hour, 2, ' ');
+        break;
+      case 'l':
+        piece = number(hour12, 2, ' ');
+        break;
+      case 'm':
+        piece = number(t.tm_mon + 1, 2);
+        break;
+      case 'M':
+        piece = number(t.tm_min, 2);
+        break;
+      case 'n':
+        piece = "\n";
+        break;
+      case 'p':
+        piece = t.tm_hour < 12 ? "AM" : "PM";
+        break;
+      case 'P':
+        piece = t.tm_hour < 12 ? "am" : "pm";
+        break;
+      case 'r':
+        piece = format_time(t, "%I:%M:%S %p");
+        break;
+      case 'R':
+        piece = format_time(t, "%H:%M");
+        break;
+      case 'S':
+        piece = number(t.tm_sec, 2);
+        break;
+      case 't':
+        piece = "\t";
+        break;
+      case 'T':
+      case 'X':
+        piece = format_time(t, "%H:%M:%S");
+        break;
+      case 'u':
+        piece = std::to_string(weekday == 0 ? 7 : weekday);
+        break;
+      case 'U':
+        piece = number((t.tm_yday + 7 - weekday) / 7, 2);
+        break;
+      case 'V':
+        piece = number(iso_week(iso_year), 2);
+        break;
+      case 'w':
+        piece = std::to_string(weekday);
+        break;
+      case 'W':
+        piece = number((t.tm_yday + 7 - (weekday + 6) % 7) / 7, 2);
+        break;
+      case 'y':
+        piece = number(year % 100, 2);
+        break;
+      case 'Y':
+        piece = std::to_string(year);
+        break;
+      case 'z':
+      case 'Z':
+        break;  // a naive time has no zone
+      case '%':
+        piece = "%";
+        break;
       default:
         piece = unpadded ? "%-" : "%";
         piece.push_back(c);

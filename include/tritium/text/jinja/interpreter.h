@@ -34,6 +34,12 @@ class Interpreter;
 /// The local time that strftime_now shows.
 using Clock = std::function<std::tm()>;
 
+/// Which of the variables count as written by the template's author; everything else in them is the user's.
+struct Trust {
+  std::vector<std::string_view> variables;  ///< names of variables, such as bos_token
+  std::vector<std::string_view> roles;      ///< values of `role` in the elements of the variable `messages`
+};
+
 enum class Step : std::uint8_t { item, end, error };
 
 /// Reads any iterable from its beginning.
@@ -80,8 +86,8 @@ struct Loop final : Object {
   Cursor cursor;
   Value current;
   Value before;
-  Value after;             ///< read ahead; missing when not
-  bool at_end = false;     ///< reading ahead found nothing
+  Value after;          ///< read ahead; missing when not
+  bool at_end = false;  ///< reading ahead found nothing
   Value last_changed;
   std::int64_t index0 = -1;
   std::int64_t length = -1;
@@ -112,10 +118,10 @@ class Interpreter {
   Interpreter(const Program& program, const Limits& limits, Clock clock)
       : heap_(limits), program_(program), clock_(std::move(clock)), constants_(program.constants) {}
 
-  /// Renders with the members of the object `variables`. Names in `trusted` count as the template's own text.
-  Result<Value> render(const nlohmann::ordered_json& variables, const std::vector<std::string_view>& trusted) {
+  /// Renders with the members of the object `variables`.
+  Result<Value> render(const nlohmann::ordered_json& variables, const Trust& trust) {
     Value context;
-    bool ok = from_json(variables, trusted, context) && run(context.as<Dict>());
+    bool ok = from_json(variables, trust, context) && run(context.as<Dict>());
     Value text;
     if (ok) text = root_out_.finish();
     if (heap_.exhausted() != Exhausted::no) ok = stop_exhausted();
@@ -144,7 +150,8 @@ class Interpreter {
     failed_ = true;
     return false;
   }
-  bool fail(std::string_view what, std::string_view expected, std::string_view found, Errc code = Errc::invalid_argument) {
+  bool fail(std::string_view what, std::string_view expected, std::string_view found,
+            Errc code = Errc::invalid_argument) {
     if (!failed_) error_ = template_error(code, what, line_, expected, found);
     failed_ = true;
     return false;
@@ -159,7 +166,8 @@ class Interpreter {
         return fail("the template makes too long a text", "at most " + std::to_string(limits.output_bytes) + " bytes",
                     "more", Errc::out_of_range);
       default:
-        return fail("the template takes too many steps", "at most " + std::to_string(limits.fuel), "more", Errc::out_of_range);
+        return fail("the template takes too many steps", "at most " + std::to_string(limits.fuel), "more",
+                    Errc::out_of_range);
     }
   }
   // Pays for work about to be done.
@@ -179,8 +187,8 @@ class Interpreter {
     bool ok;
   };
   bool fail_depth() {
-    return fail("the template recurses too deeply", "at most " + std::to_string(heap_.limits().depth) + " levels", "more",
-                Errc::out_of_range);
+    return fail("the template recurses too deeply", "at most " + std::to_string(heap_.limits().depth) + " levels",
+                "more", Errc::out_of_range);
   }
 
   // --- making values -------------------------------------------------------------------------------------------------
@@ -206,12 +214,16 @@ class Interpreter {
   bool fail_undefined(const Value& v) {
     const auto& u = v.as<Undefined>();
     switch (u.why) {
-      case Undefined::Why::name: return fail("'" + u.name + "' is undefined");
-      case Undefined::Why::attribute: return fail("'" + std::string(u.owner) + "' has no attribute '" + u.name + "'");
-      case Undefined::Why::element: return fail("'" + std::string(u.owner) + "' has no element " + u.name);
+      case Undefined::Why::name:
+        return fail("'" + u.name + "' is undefined");
+      case Undefined::Why::attribute:
+        return fail("'" + std::string(u.owner) + "' has no attribute '" + u.name + "'");
+      case Undefined::Why::element:
+        return fail("'" + std::string(u.owner) + "' has no element " + u.name);
       case Undefined::Why::unsafe:
         return fail("the attribute '" + u.name + "' of '" + u.owner + "' is not safe to use", Errc::unsupported);
-      default: return fail(u.name);
+      default:
+        return fail(u.name);
     }
   }
   Value text(std::string_view s, bool user = false) { return heap_.string(std::string(s), user); }
@@ -221,8 +233,8 @@ class Interpreter {
   static const char* type_name(const Value& v);
   bool truth(const Value& v) const;
   bool to_text(const Value& v, StringBuilder& out);
-  bool to_string(const Value& v, Value& out);       // str(v), never Markup
-  bool soft_string(const Value& v, Value& out);     // v itself when it is a string
+  bool to_string(const Value& v, Value& out);    // str(v), never Markup
+  bool soft_string(const Value& v, Value& out);  // v itself when it is a string
   bool repr(const Value& v, StringBuilder& out);
   bool repr_items(const std::vector<Value>& items, std::string_view open, std::string_view close, StringBuilder& out);
   bool number_text(const Value& v, StringBuilder& out);
@@ -242,7 +254,7 @@ class Interpreter {
   bool repeat(const Value& sequence, std::int64_t times, Value& out);
   bool fail_operands(Arithmetic op, const Value& a, const Value& b);
   bool fail_overflow() { return fail("an integer is too large", "one of 64 bits", "more", Errc::unsupported); }
-  bool escape(const Value& v, Value& out);          // HTML; Markup stays
+  bool escape(const Value& v, Value& out);  // HTML; Markup stays
   Value substring(const Value& s, std::size_t begin, std::size_t end);
   bool byte_offset(const Str& s, std::int64_t code_point, std::size_t& out);
   bool collect(const Value& iterable, ListBuilder& out);
@@ -258,8 +270,13 @@ class Interpreter {
   bool get_attribute(const Value& object, std::string_view name, Value& out);
   bool get_item(const Value& object, const Value& key, Value& out);
   bool get_slice(const Value& object, const Value& start, const Value& stop, const Value& step, Value& out);
-  bool slice_bounds(const Value& start, const Value& stop, const Value& step, std::int64_t length, std::int64_t& first,
-                    std::int64_t& count, std::int64_t& stride);
+  struct SliceIndices {
+    std::int64_t first = 0;
+    std::int64_t stop = 0;
+    std::int64_t stride = 1;
+    std::int64_t count = 0;
+  };
+  bool slice_indices(const Value& start, const Value& stop, const Value& step, std::int64_t length, SliceIndices& out);
   bool call(const Value& callee, Args& args, Value& out);
   bool call_macro(const MacroObject& macro, Args& args, Value& out);
   bool bind(std::string_view function, Args& args, std::initializer_list<const char*> names, std::size_t required,
@@ -291,38 +308,51 @@ class Interpreter {
   static bool cased_as(std::string_view text, bool upper);
 
 #define TRITIUM_JINJA_METHOD(name) bool name(const Value& self, Args& args, Value& out);
-  TRITIUM_JINJA_METHOD(str_capitalize) TRITIUM_JINJA_METHOD(str_casefold) TRITIUM_JINJA_METHOD(str_center)
-  TRITIUM_JINJA_METHOD(str_count) TRITIUM_JINJA_METHOD(str_endswith) TRITIUM_JINJA_METHOD(str_expandtabs)
-  TRITIUM_JINJA_METHOD(str_find) TRITIUM_JINJA_METHOD(str_format) TRITIUM_JINJA_METHOD(str_format_map)
-  TRITIUM_JINJA_METHOD(str_index) TRITIUM_JINJA_METHOD(str_isalnum) TRITIUM_JINJA_METHOD(str_isalpha)
-  TRITIUM_JINJA_METHOD(str_isascii) TRITIUM_JINJA_METHOD(str_isdecimal) TRITIUM_JINJA_METHOD(str_isdigit)
-  TRITIUM_JINJA_METHOD(str_isidentifier) TRITIUM_JINJA_METHOD(str_islower) TRITIUM_JINJA_METHOD(str_isnumeric)
-  TRITIUM_JINJA_METHOD(str_isprintable) TRITIUM_JINJA_METHOD(str_isspace) TRITIUM_JINJA_METHOD(str_istitle)
-  TRITIUM_JINJA_METHOD(str_isupper) TRITIUM_JINJA_METHOD(str_join) TRITIUM_JINJA_METHOD(str_ljust)
-  TRITIUM_JINJA_METHOD(str_lower) TRITIUM_JINJA_METHOD(str_lstrip) TRITIUM_JINJA_METHOD(str_partition)
-  TRITIUM_JINJA_METHOD(str_removeprefix) TRITIUM_JINJA_METHOD(str_removesuffix) TRITIUM_JINJA_METHOD(str_replace)
-  TRITIUM_JINJA_METHOD(str_rfind) TRITIUM_JINJA_METHOD(str_rindex) TRITIUM_JINJA_METHOD(str_rjust)
-  TRITIUM_JINJA_METHOD(str_rpartition) TRITIUM_JINJA_METHOD(str_rsplit) TRITIUM_JINJA_METHOD(str_rstrip)
-  TRITIUM_JINJA_METHOD(str_split) TRITIUM_JINJA_METHOD(str_splitlines) TRITIUM_JINJA_METHOD(str_startswith)
-  TRITIUM_JINJA_METHOD(str_strip) TRITIUM_JINJA_METHOD(str_swapcase) TRITIUM_JINJA_METHOD(str_title)
-  TRITIUM_JINJA_METHOD(str_upper) TRITIUM_JINJA_METHOD(str_zfill) TRITIUM_JINJA_METHOD(str_refused)
-  TRITIUM_JINJA_METHOD(dict_get) TRITIUM_JINJA_METHOD(dict_items) TRITIUM_JINJA_METHOD(dict_keys)
-  TRITIUM_JINJA_METHOD(dict_values) TRITIUM_JINJA_METHOD(dict_copy) TRITIUM_JINJA_METHOD(dict_fromkeys)
-  TRITIUM_JINJA_METHOD(sequence_count) TRITIUM_JINJA_METHOD(sequence_index) TRITIUM_JINJA_METHOD(list_copy)
-  TRITIUM_JINJA_METHOD(float_is_integer) TRITIUM_JINJA_METHOD(int_bit_length) TRITIUM_JINJA_METHOD(number_conjugate)
-  TRITIUM_JINJA_METHOD(loop_cycle) TRITIUM_JINJA_METHOD(loop_changed) TRITIUM_JINJA_METHOD(cycler_next)
-  TRITIUM_JINJA_METHOD(cycler_reset)
+  TRITIUM_JINJA_METHOD(str_capitalize)
+  TRITIUM_JINJA_METHOD(str_casefold) TRITIUM_JINJA_METHOD(str_center) TRITIUM_JINJA_METHOD(
+      str_count) TRITIUM_JINJA_METHOD(str_endswith) TRITIUM_JINJA_METHOD(str_expandtabs) TRITIUM_JINJA_METHOD(str_find)
+      TRITIUM_JINJA_METHOD(str_format) TRITIUM_JINJA_METHOD(str_format_map) TRITIUM_JINJA_METHOD(str_index)
+          TRITIUM_JINJA_METHOD(str_isalnum) TRITIUM_JINJA_METHOD(str_isalpha) TRITIUM_JINJA_METHOD(
+              str_isascii) TRITIUM_JINJA_METHOD(str_isdecimal) TRITIUM_JINJA_METHOD(str_isdigit)
+              TRITIUM_JINJA_METHOD(str_isidentifier) TRITIUM_JINJA_METHOD(str_islower) TRITIUM_JINJA_METHOD(
+                  str_isnumeric) TRITIUM_JINJA_METHOD(str_isprintable) TRITIUM_JINJA_METHOD(str_isspace)
+                  TRITIUM_JINJA_METHOD(str_istitle) TRITIUM_JINJA_METHOD(str_isupper) TRITIUM_JINJA_METHOD(
+                      str_join) TRITIUM_JINJA_METHOD(str_ljust) TRITIUM_JINJA_METHOD(str_lower)
+                      TRITIUM_JINJA_METHOD(str_lstrip) TRITIUM_JINJA_METHOD(str_partition) TRITIUM_JINJA_METHOD(
+                          str_removeprefix) TRITIUM_JINJA_METHOD(str_removesuffix) TRITIUM_JINJA_METHOD(str_replace)
+                          TRITIUM_JINJA_METHOD(str_rfind) TRITIUM_JINJA_METHOD(str_rindex) TRITIUM_JINJA_METHOD(
+                              str_rjust) TRITIUM_JINJA_METHOD(str_rpartition) TRITIUM_JINJA_METHOD(str_rsplit)
+                              TRITIUM_JINJA_METHOD(str_rstrip) TRITIUM_JINJA_METHOD(str_split) TRITIUM_JINJA_METHOD(
+                                  str_splitlines) TRITIUM_JINJA_METHOD(str_startswith) TRITIUM_JINJA_METHOD(str_strip)
+                                  TRITIUM_JINJA_METHOD(str_swapcase) TRITIUM_JINJA_METHOD(str_title)
+                                      TRITIUM_JINJA_METHOD(str_upper) TRITIUM_JINJA_METHOD(str_zfill)
+                                          TRITIUM_JINJA_METHOD(str_refused) TRITIUM_JINJA_METHOD(dict_get)
+                                              TRITIUM_JINJA_METHOD(dict_items) TRITIUM_JINJA_METHOD(dict_keys)
+                                                  TRITIUM_JINJA_METHOD(dict_values) TRITIUM_JINJA_METHOD(dict_copy)
+                                                      TRITIUM_JINJA_METHOD(dict_fromkeys) TRITIUM_JINJA_METHOD(
+                                                          sequence_count) TRITIUM_JINJA_METHOD(sequence_index)
+                                                          TRITIUM_JINJA_METHOD(list_copy)
+                                                              TRITIUM_JINJA_METHOD(float_is_integer)
+                                                                  TRITIUM_JINJA_METHOD(int_bit_length)
+                                                                      TRITIUM_JINJA_METHOD(number_conjugate)
+                                                                          TRITIUM_JINJA_METHOD(loop_cycle)
+                                                                              TRITIUM_JINJA_METHOD(loop_changed)
+                                                                                  TRITIUM_JINJA_METHOD(cycler_next)
+                                                                                      TRITIUM_JINJA_METHOD(cycler_reset)
 #undef TRITIUM_JINJA_METHOD
 
-  // --- format.h ------------------------------------------------------------------------------------------------------
+      // --- format.h
+      // ------------------------------------------------------------------------------------------------------
 
-  struct FormatSpec;
+      struct FormatSpec;
   bool percent_format(const Value& format, const Value& arguments, Value& out);
-  bool percent_number(char conversion, const Value& v, int precision, bool alternate, std::string& sign, std::string& digits);
+  bool percent_number(char conversion, const Value& v, int precision, bool alternate, std::string& sign,
+                      std::string& digits);
   bool brace_format(const Value& format, Args& args, Value& out);
-  bool brace_format(const Str& format, std::size_t begin, std::size_t end, Args& args, int depth, std::int64_t& automatic,
-                    StringBuilder& out, bool safe);
-  bool brace_field(const Str& format, std::size_t begin, std::size_t end, Args& args, std::int64_t& automatic, Value& out);
+  bool brace_format(const Str& format, std::size_t begin, std::size_t end, Args& args, int depth,
+                    std::int64_t& automatic, StringBuilder& out, bool safe);
+  bool brace_field(const Str& format, std::size_t begin, std::size_t end, Args& args, std::int64_t& automatic,
+                   Value& out);
   bool format_value(const Value& v, std::string_view spec, bool spec_user, StringBuilder& out);
   bool format_text(const Value& v, const FormatSpec& spec, StringBuilder& out);
   bool format_number(const Value& v, const FormatSpec& spec, StringBuilder& out);
@@ -335,43 +365,66 @@ class Interpreter {
   using GlobalFunction = bool (Interpreter::*)(Args& args, Value& out);
 
 #define TRITIUM_JINJA_FILTER(name) bool name(const Value& v, Args& args, Value& out);
-  TRITIUM_JINJA_FILTER(filter_abs) TRITIUM_JINJA_FILTER(filter_attr) TRITIUM_JINJA_FILTER(filter_batch)
-  TRITIUM_JINJA_FILTER(filter_capitalize) TRITIUM_JINJA_FILTER(filter_center) TRITIUM_JINJA_FILTER(filter_length)
-  TRITIUM_JINJA_FILTER(filter_default) TRITIUM_JINJA_FILTER(filter_dictsort) TRITIUM_JINJA_FILTER(filter_escape)
-  TRITIUM_JINJA_FILTER(filter_filesizeformat) TRITIUM_JINJA_FILTER(filter_first) TRITIUM_JINJA_FILTER(filter_float)
-  TRITIUM_JINJA_FILTER(filter_forceescape) TRITIUM_JINJA_FILTER(filter_format) TRITIUM_JINJA_FILTER(filter_groupby)
-  TRITIUM_JINJA_FILTER(filter_indent) TRITIUM_JINJA_FILTER(filter_int) TRITIUM_JINJA_FILTER(filter_items)
-  TRITIUM_JINJA_FILTER(filter_join) TRITIUM_JINJA_FILTER(filter_last) TRITIUM_JINJA_FILTER(filter_list)
-  TRITIUM_JINJA_FILTER(filter_lower) TRITIUM_JINJA_FILTER(filter_map) TRITIUM_JINJA_FILTER(filter_max)
-  TRITIUM_JINJA_FILTER(filter_min) TRITIUM_JINJA_FILTER(filter_refused) TRITIUM_JINJA_FILTER(filter_reject)
-  TRITIUM_JINJA_FILTER(filter_rejectattr) TRITIUM_JINJA_FILTER(filter_replace) TRITIUM_JINJA_FILTER(filter_reverse)
-  TRITIUM_JINJA_FILTER(filter_round) TRITIUM_JINJA_FILTER(filter_safe) TRITIUM_JINJA_FILTER(filter_select)
-  TRITIUM_JINJA_FILTER(filter_selectattr) TRITIUM_JINJA_FILTER(filter_slice) TRITIUM_JINJA_FILTER(filter_sort)
-  TRITIUM_JINJA_FILTER(filter_string) TRITIUM_JINJA_FILTER(filter_sum) TRITIUM_JINJA_FILTER(filter_title)
-  TRITIUM_JINJA_FILTER(filter_tojson) TRITIUM_JINJA_FILTER(filter_trim) TRITIUM_JINJA_FILTER(filter_truncate)
-  TRITIUM_JINJA_FILTER(filter_unique) TRITIUM_JINJA_FILTER(filter_upper) TRITIUM_JINJA_FILTER(filter_urlencode)
-  TRITIUM_JINJA_FILTER(filter_wordcount) TRITIUM_JINJA_FILTER(filter_xmlattr)
+  TRITIUM_JINJA_FILTER(filter_abs)
+  TRITIUM_JINJA_FILTER(filter_attr) TRITIUM_JINJA_FILTER(filter_batch) TRITIUM_JINJA_FILTER(
+      filter_capitalize) TRITIUM_JINJA_FILTER(filter_center) TRITIUM_JINJA_FILTER(filter_length)
+      TRITIUM_JINJA_FILTER(filter_default) TRITIUM_JINJA_FILTER(filter_dictsort) TRITIUM_JINJA_FILTER(
+          filter_escape) TRITIUM_JINJA_FILTER(filter_filesizeformat) TRITIUM_JINJA_FILTER(filter_first)
+          TRITIUM_JINJA_FILTER(filter_float) TRITIUM_JINJA_FILTER(filter_forceescape) TRITIUM_JINJA_FILTER(
+              filter_format) TRITIUM_JINJA_FILTER(filter_groupby) TRITIUM_JINJA_FILTER(filter_indent)
+              TRITIUM_JINJA_FILTER(filter_int) TRITIUM_JINJA_FILTER(filter_items) TRITIUM_JINJA_FILTER(
+                  filter_join) TRITIUM_JINJA_FILTER(filter_last) TRITIUM_JINJA_FILTER(filter_list)
+                  TRITIUM_JINJA_FILTER(filter_lower) TRITIUM_JINJA_FILTER(filter_map) TRITIUM_JINJA_FILTER(
+                      filter_max) TRITIUM_JINJA_FILTER(filter_min) TRITIUM_JINJA_FILTER(filter_refused)
+                      TRITIUM_JINJA_FILTER(filter_reject) TRITIUM_JINJA_FILTER(filter_rejectattr) TRITIUM_JINJA_FILTER(
+                          filter_replace) TRITIUM_JINJA_FILTER(filter_reverse) TRITIUM_JINJA_FILTER(filter_round)
+                          TRITIUM_JINJA_FILTER(filter_safe) TRITIUM_JINJA_FILTER(filter_select) TRITIUM_JINJA_FILTER(
+                              filter_selectattr) TRITIUM_JINJA_FILTER(filter_slice) TRITIUM_JINJA_FILTER(filter_sort)
+                              TRITIUM_JINJA_FILTER(filter_string) TRITIUM_JINJA_FILTER(filter_sum) TRITIUM_JINJA_FILTER(
+                                  filter_title) TRITIUM_JINJA_FILTER(filter_tojson) TRITIUM_JINJA_FILTER(filter_trim)
+                                  TRITIUM_JINJA_FILTER(filter_truncate) TRITIUM_JINJA_FILTER(
+                                      filter_unique) TRITIUM_JINJA_FILTER(filter_upper)
+                                      TRITIUM_JINJA_FILTER(filter_urlencode) TRITIUM_JINJA_FILTER(
+                                          filter_wordcount) TRITIUM_JINJA_FILTER(filter_xmlattr)
 #undef TRITIUM_JINJA_FILTER
 #define TRITIUM_JINJA_TEST(name) bool name(const Value& v, Args& args, bool& out);
-  TRITIUM_JINJA_TEST(test_odd) TRITIUM_JINJA_TEST(test_even) TRITIUM_JINJA_TEST(test_divisibleby)
-  TRITIUM_JINJA_TEST(test_defined) TRITIUM_JINJA_TEST(test_undefined) TRITIUM_JINJA_TEST(test_filter)
-  TRITIUM_JINJA_TEST(test_test) TRITIUM_JINJA_TEST(test_none) TRITIUM_JINJA_TEST(test_boolean)
-  TRITIUM_JINJA_TEST(test_false) TRITIUM_JINJA_TEST(test_true) TRITIUM_JINJA_TEST(test_integer)
-  TRITIUM_JINJA_TEST(test_float) TRITIUM_JINJA_TEST(test_lower) TRITIUM_JINJA_TEST(test_upper)
-  TRITIUM_JINJA_TEST(test_string) TRITIUM_JINJA_TEST(test_mapping) TRITIUM_JINJA_TEST(test_number)
-  TRITIUM_JINJA_TEST(test_sequence) TRITIUM_JINJA_TEST(test_iterable) TRITIUM_JINJA_TEST(test_callable)
-  TRITIUM_JINJA_TEST(test_sameas) TRITIUM_JINJA_TEST(test_escaped) TRITIUM_JINJA_TEST(test_in)
-  TRITIUM_JINJA_TEST(test_eq) TRITIUM_JINJA_TEST(test_ne) TRITIUM_JINJA_TEST(test_gt) TRITIUM_JINJA_TEST(test_ge)
-  TRITIUM_JINJA_TEST(test_lt) TRITIUM_JINJA_TEST(test_le)
+                                          TRITIUM_JINJA_TEST(test_odd) TRITIUM_JINJA_TEST(test_even) TRITIUM_JINJA_TEST(
+                                              test_divisibleby) TRITIUM_JINJA_TEST(test_defined)
+                                              TRITIUM_JINJA_TEST(test_undefined) TRITIUM_JINJA_TEST(
+                                                  test_filter) TRITIUM_JINJA_TEST(test_test) TRITIUM_JINJA_TEST(test_none)
+                                                  TRITIUM_JINJA_TEST(test_boolean) TRITIUM_JINJA_TEST(
+                                                      test_false) TRITIUM_JINJA_TEST(test_true) TRITIUM_JINJA_TEST(test_integer)
+                                                      TRITIUM_JINJA_TEST(test_float) TRITIUM_JINJA_TEST(
+                                                          test_lower) TRITIUM_JINJA_TEST(test_upper)
+                                                          TRITIUM_JINJA_TEST(test_string) TRITIUM_JINJA_TEST(
+                                                              test_mapping) TRITIUM_JINJA_TEST(test_number)
+                                                              TRITIUM_JINJA_TEST(test_sequence) TRITIUM_JINJA_TEST(
+                                                                  test_iterable) TRITIUM_JINJA_TEST(test_callable)
+                                                                  TRITIUM_JINJA_TEST(test_sameas) TRITIUM_JINJA_TEST(
+                                                                      test_escaped) TRITIUM_JINJA_TEST(test_in)
+                                                                      TRITIUM_JINJA_TEST(test_eq) TRITIUM_JINJA_TEST(
+                                                                          test_ne) TRITIUM_JINJA_TEST(test_gt)
+                                                                          TRITIUM_JINJA_TEST(test_ge) TRITIUM_JINJA_TEST(
+                                                                              test_lt) TRITIUM_JINJA_TEST(test_le)
 #undef TRITIUM_JINJA_TEST
 #define TRITIUM_JINJA_GLOBAL(name) bool name(Args& args, Value& out);
-  TRITIUM_JINJA_GLOBAL(global_range) TRITIUM_JINJA_GLOBAL(global_dict) TRITIUM_JINJA_GLOBAL(global_lipsum)
-  TRITIUM_JINJA_GLOBAL(global_cycler) TRITIUM_JINJA_GLOBAL(global_joiner) TRITIUM_JINJA_GLOBAL(global_namespace)
-  TRITIUM_JINJA_GLOBAL(global_raise_exception) TRITIUM_JINJA_GLOBAL(global_strftime_now)
+                                                                              TRITIUM_JINJA_GLOBAL(
+                                                                                  global_range) TRITIUM_JINJA_GLOBAL(global_dict)
+                                                                                  TRITIUM_JINJA_GLOBAL(global_lipsum)
+                                                                                      TRITIUM_JINJA_GLOBAL(
+                                                                                          global_cycler)
+                                                                                          TRITIUM_JINJA_GLOBAL(
+                                                                                              global_joiner)
+                                                                                              TRITIUM_JINJA_GLOBAL(
+                                                                                                  global_namespace)
+                                                                                                  TRITIUM_JINJA_GLOBAL(
+                                                                                                      global_raise_exception)
+                                                                                                      TRITIUM_JINJA_GLOBAL(
+                                                                                                          global_strftime_now)
 #undef TRITIUM_JINJA_GLOBAL
 
-  /// A path such as "a.0.b": numbers and names to look up one after the other.
-  struct AttributePath {
+      /// A path such as "a.0.b": numbers and names to look up one after the other.
+      struct AttributePath {
     std::vector<Value> parts;
   };
   bool attribute_path(const Value& spec, AttributePath& out);
@@ -389,7 +442,8 @@ class Interpreter {
 
   // --- json.h --------------------------------------------------------------------------------------------------------
 
-  bool from_json(const nlohmann::ordered_json& j, const std::vector<std::string_view>& trusted, Value& out);
+  bool from_json(const nlohmann::ordered_json& j, const Trust& trust, Value& out);
+  void trust_roles(const Value& messages, const Trust& trust);
   bool convert_json(const nlohmann::ordered_json& j, bool user, std::uint32_t depth, Value& out);
 
   // --- running -------------------------------------------------------------------------------------------------------
@@ -419,10 +473,17 @@ class Interpreter {
   void enter(const Scope& scope) {
     for (const Load& load : scope.loads) {
       switch (load.from) {
-        case Load::From::parameter: break;
-        case Load::From::context: frame_->slots[load.target] = context_[load.name]; break;
-        case Load::From::outer: frame_->slots[load.target] = slot(load.outer); break;
-        case Load::From::nothing: frame_->slots[load.target] = Value(); break;
+        case Load::From::parameter:
+          break;
+        case Load::From::context:
+          frame_->slots[load.target] = context_[load.name];
+          break;
+        case Load::From::outer:
+          frame_->slots[load.target] = slot(load.outer);
+          break;
+        case Load::From::nothing:
+          frame_->slots[load.target] = Value();
+          break;
       }
     }
   }
@@ -470,30 +531,40 @@ class Interpreter {
     if (!nested.ok || !charge(1)) return Flow::error;
     const auto done = [](bool ok) { return ok ? Flow::normal : Flow::error; };
     switch (s.type) {
-      case Stmt::Type::text: out_->append(static_cast<const Text&>(s).text, false); return Flow::normal;
+      case Stmt::Type::text:
+        out_->append(static_cast<const Text&>(s).text, false);
+        return Flow::normal;
       case Stmt::Type::print:
         for (const ExprPtr& e : static_cast<const Print&>(s).values) {
           Value v;
           if (!eval(*e, v) || !to_text(v, *out_)) return Flow::error;
         }
         return Flow::normal;
-      case Stmt::Type::if_: return execute_if(static_cast<const If&>(s));
-      case Stmt::Type::for_: return execute_for(static_cast<const For&>(s));
+      case Stmt::Type::if_:
+        return execute_if(static_cast<const If&>(s));
+      case Stmt::Type::for_:
+        return execute_for(static_cast<const For&>(s));
       case Stmt::Type::set: {
         const auto& node = static_cast<const Set&>(s);
         Value v;
         return done(eval(*node.value, v) && check_namespaces(*node.target) && assign(*node.target, v));
       }
-      case Stmt::Type::set_block: return execute_set_block(static_cast<const SetBlock&>(s));
-      case Stmt::Type::with: return execute_with(static_cast<const With&>(s));
+      case Stmt::Type::set_block:
+        return execute_set_block(static_cast<const SetBlock&>(s));
+      case Stmt::Type::with:
+        return execute_with(static_cast<const With&>(s));
       case Stmt::Type::macro: {
         const auto& node = static_cast<const Macro&>(s);
         return done(assign(*node.target, make_macro(node.callable)));
       }
-      case Stmt::Type::call_block: return done(execute_call_block(static_cast<const CallBlock&>(s)));
-      case Stmt::Type::filter_block: return execute_filter_block(static_cast<const FilterBlock&>(s));
-      case Stmt::Type::break_: return Flow::break_;
-      case Stmt::Type::continue_: return Flow::continue_;
+      case Stmt::Type::call_block:
+        return done(execute_call_block(static_cast<const CallBlock&>(s)));
+      case Stmt::Type::filter_block:
+        return execute_filter_block(static_cast<const FilterBlock&>(s));
+      case Stmt::Type::break_:
+        return Flow::break_;
+      case Stmt::Type::continue_:
+        return Flow::continue_;
     }
     return Flow::error;
   }
@@ -764,10 +835,14 @@ class Interpreter {
         out = v.is_missing() ? undefined_name(node.text) : v;
         return true;
       }
-      case Expr::Type::tuple: return eval_sequence(static_cast<const Sequence&>(e), Kind::tuple, out);
-      case Expr::Type::list: return eval_sequence(static_cast<const Sequence&>(e), Kind::list, out);
-      case Expr::Type::dict: return eval_dict(static_cast<const DictLiteral&>(e), out);
-      case Expr::Type::unary: return eval_unary(static_cast<const Unary&>(e), out);
+      case Expr::Type::tuple:
+        return eval_sequence(static_cast<const Sequence&>(e), Kind::tuple, out);
+      case Expr::Type::list:
+        return eval_sequence(static_cast<const Sequence&>(e), Kind::list, out);
+      case Expr::Type::dict:
+        return eval_dict(static_cast<const DictLiteral&>(e), out);
+      case Expr::Type::unary:
+        return eval_unary(static_cast<const Unary&>(e), out);
       case Expr::Type::binary: {
         const auto& node = static_cast<const Binary&>(e);
         Value a;
@@ -782,8 +857,10 @@ class Interpreter {
         if (truth(out) != node.is_and) return true;
         return eval(*node.right, out);
       }
-      case Expr::Type::concat: return eval_concat(static_cast<const Concat&>(e), out);
-      case Expr::Type::compare: return eval_compare(static_cast<const Compare&>(e), out);
+      case Expr::Type::concat:
+        return eval_concat(static_cast<const Concat&>(e), out);
+      case Expr::Type::compare:
+        return eval_compare(static_cast<const Compare&>(e), out);
       case Expr::Type::attribute: {
         const auto& node = static_cast<const Attribute&>(e);
         Value object;
@@ -791,7 +868,8 @@ class Interpreter {
         line_ = e.line;
         return get_attribute(object, node.name, out);
       }
-      case Expr::Type::subscript: return eval_subscript(static_cast<const Subscript&>(e), out);
+      case Expr::Type::subscript:
+        return eval_subscript(static_cast<const Subscript&>(e), out);
       case Expr::Type::call: {
         const auto& node = static_cast<const Call&>(e);
         Value callee;
@@ -826,7 +904,9 @@ class Interpreter {
         out = undefined_hint("the inline if of line " + std::to_string(e.line) + " is false and has no else");
         return true;
       }
-      case Expr::Type::namespace_attribute: case Expr::Type::slice: break;
+      case Expr::Type::namespace_attribute:
+      case Expr::Type::slice:
+        break;
     }
     return fail("an expression stands where it has no meaning");
   }
@@ -875,7 +955,8 @@ class Interpreter {
       out = Value::real(node.op == Unary::Op::negate ? -v.as_real() : v.as_real(), v.user());
       return true;
     }
-    if (node.op == Unary::Op::negate && v.as_integer() == std::numeric_limits<std::int64_t>::min()) return fail_overflow();
+    if (node.op == Unary::Op::negate && v.as_integer() == std::numeric_limits<std::int64_t>::min())
+      return fail_overflow();
     out = Value::integer(node.op == Unary::Op::negate ? -v.as_integer() : v.as_integer(), v.user());
     return true;
   }
@@ -999,7 +1080,8 @@ inline Step FilteredLoop::next(Interpreter& interpreter, Value& out) {
     const Step step = cursor.next(interpreter, item);
     if (step != Step::item) return step;
     Value holds;
-    if (!interpreter.charge(1) || !interpreter.assign(*node->test_target, item) || !interpreter.eval(*node->test, holds)) {
+    if (!interpreter.charge(1) || !interpreter.assign(*node->test_target, item) ||
+        !interpreter.eval(*node->test, holds)) {
       return Step::error;
     }
     if (!interpreter.truth(holds)) continue;

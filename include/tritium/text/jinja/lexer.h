@@ -2,9 +2,9 @@
 // Template source to tokens: text, `{{ }}`, `{% %}`, `{# #}`, raw blocks and Jinja's whitespace control.
 //
 // The rules are those of an environment with trim_blocks and lstrip_blocks and without a kept trailing newline, the one
-// that chat templates are written for: a block tag alone on its line leaves nothing behind, `-` strips all whitespace on
-// its side, `+` keeps it. Brackets are matched here, since `}}` ends an expression only when none is open.
-// Source: Jinja 3.1's documented lexical rules (jinja.palletsprojects.com/en/stable/templates/#whitespace-control).
+// that chat templates are written for: a block tag alone on its line leaves nothing behind, `-` strips all whitespace
+// on its side, `+` keeps it. Brackets are matched here, since `}}` ends an expression only when none is open. Source:
+// Jinja 3.1's documented lexical rules (jinja.palletsprojects.com/en/stable/templates/#whitespace-control).
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,17 @@ namespace jinja {
 
 struct Token {
   enum class Type : std::uint8_t {
-    data, variable_begin, variable_end, block_begin, block_end, name, string, integer, real, op, end
+    data,
+    variable_begin,
+    variable_end,
+    block_begin,
+    block_end,
+    name,
+    string,
+    integer,
+    real,
+    op,
+    end
   };
   Type type = Type::end;
   std::uint32_t line = 1;
@@ -121,7 +131,8 @@ class Lexer {
       const std::size_t line = newline == std::string_view::npos ? 0 : newline + 1;
       if ((line > 0 || line_starting_) && line < data.size()) {
         bool blank = true;
-        for (std::size_t i = line; i < data.size() && blank; i += utf8_size(data[i])) blank = is_space(utf8_decode(data, i));
+        for (std::size_t i = line; i < data.size() && blank; i += utf8_size(data[i]))
+          blank = is_space(utf8_decode(data, i));
         if (blank) data = data.substr(0, line);
       }
     }
@@ -160,7 +171,8 @@ class Lexer {
       advance(open, end);
       return {};
     }
-    return template_error(Errc::invalid_argument, "a raw block has no end", line_, "{% endraw %}", "the end of the template");
+    return template_error(Errc::invalid_argument, "a raw block has no end", line_, "{% endraw %}",
+                          "the end of the template");
   }
 
   Status comment() {
@@ -180,8 +192,10 @@ class Lexer {
     if (sign == '+' || sign == '-') ++i;
     if (i + 1 >= text_.size() || text_[i] != mark || text_[i + 1] != '}') return false;
     end = i + 2;
-    if (sign == '-') end = skip_space(end);
-    else if (sign != '+' && end < text_.size() && text_[end] == '\n') ++end;
+    if (sign == '-')
+      end = skip_space(end);
+    else if (sign != '+' && end < text_.size() && text_[end] == '\n')
+      ++end;
     return true;
   }
 
@@ -270,8 +284,10 @@ class Lexer {
         const auto binary = [](char d) { return d == '0' || d == '1'; };
         const auto octal = [](char d) { return d >= '0' && d <= '7'; };
         const auto hex = [&](char d) { return decimal(d) || ((d | 32) >= 'a' && (d | 32) <= 'f'); };
-        const std::size_t based = mark == 'b' ? digits(start, binary) : mark == 'o' ? digits(start, octal)
-                                : mark == 'x' ? digits(start, hex) : start;
+        const std::size_t based = mark == 'b'   ? digits(start, binary)
+                                  : mark == 'o' ? digits(start, octal)
+                                  : mark == 'x' ? digits(start, hex)
+                                                : start;
         end = based > start ? based : digits(at_, [](char d) { return d == '0'; });
       }
       if (parse_integer(text_.substr(at_, end - at_), 0, t.integer) != IntegerText::ok) {
@@ -299,30 +315,53 @@ class Lexer {
       if (++i >= text_.size()) break;
       const char c = text_[i++];
       switch (c) {
-        case '\n': break;
-        case '\\': case '\'': case '"': out.push_back(c); break;
-        case 'a': out.push_back('\a'); break;
-        case 'b': out.push_back('\b'); break;
-        case 'f': out.push_back('\f'); break;
-        case 'n': out.push_back('\n'); break;
-        case 'r': out.push_back('\r'); break;
-        case 't': out.push_back('\t'); break;
-        case 'v': out.push_back('\v'); break;
-        case 'x': case 'u': case 'U': {
+        case '\n':
+          break;
+        case '\\':
+        case '\'':
+        case '"':
+          out.push_back(c);
+          break;
+        case 'a':
+          out.push_back('\a');
+          break;
+        case 'b':
+          out.push_back('\b');
+          break;
+        case 'f':
+          out.push_back('\f');
+          break;
+        case 'n':
+          out.push_back('\n');
+          break;
+        case 'r':
+          out.push_back('\r');
+          break;
+        case 't':
+          out.push_back('\t');
+          break;
+        case 'v':
+          out.push_back('\v');
+          break;
+        case 'x':
+        case 'u':
+        case 'U': {
           const std::size_t size = c == 'x' ? 2 : c == 'u' ? 4 : 8;
           std::uint32_t value = 0;
           const std::string_view hex = text_.substr(i, size);
           const auto [end, error] = std::from_chars(hex.data(), hex.data() + hex.size(), value, 16);
           if (hex.size() != size || error != std::errc() || end != hex.data() + size || value > 0x10FFFF) {
-            return bad(c == 'x' ? "\\x and 2 hexadecimal digits" : c == 'u' ? "\\u and 4 hexadecimal digits"
-                                                                           : "\\U and 8 hexadecimal digits of a character");
+            return bad(c == 'x'   ? "\\x and 2 hexadecimal digits"
+                       : c == 'u' ? "\\u and 4 hexadecimal digits"
+                                  : "\\U and 8 hexadecimal digits of a character");
           }
           if (value >= 0xD800 && value < 0xE000) return bad("a character, not half of a surrogate pair");
           append_utf8(out, value);
           i += size;
           break;
         }
-        case 'N': return bad("no character by name");
+        case 'N':
+          return bad("no character by name");
         default:
           if (c >= '0' && c <= '7') {
             char32_t value = static_cast<char32_t>(c - '0');
@@ -330,7 +369,8 @@ class Lexer {
               value = value * 8 + static_cast<char32_t>(text_[i++] - '0');
             }
             append_utf8(out, value);
-          } else if (static_cast<unsigned char>(c) >= 0x80) {  // Python decodes such text twice: the escape stays visible
+          } else if (static_cast<unsigned char>(c) >=
+                     0x80) {  // Python decodes such text twice: the escape stays visible
             --i;
             const char32_t point = utf8_decode(text_, i);
             std::string escaped;

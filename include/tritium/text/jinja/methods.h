@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attributes, subscripts, calls, and the methods of strings, lists, dicts, numbers and loops.
 //
-// Jinja looks for an attribute first and for an item second when it sees a dot, and the other way round for brackets; what
-// neither finds is Undefined, not an error. Methods that would change a list or a dict are not safe in the sandbox that
-// chat templates run in: their names give an Undefined that fails when it is called. Indices count code points; pieces
-// of a string keep the origin of every byte.
-// Source: docs.python.org/3/library/stdtypes.html#string-methods; Jinja 3.1's immutable sandbox.
+// Jinja looks for an attribute first and for an item second when it sees a dot, and the other way round for brackets;
+// what neither finds is Undefined, not an error. Methods that would change a list or a dict are not safe in the sandbox
+// that chat templates run in: their names give an Undefined that fails when it is called. Indices count code points;
+// pieces of a string keep the origin of every byte. Source: docs.python.org/3/library/stdtypes.html#string-methods;
+// Jinja 3.1's immutable sandbox.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +44,8 @@ inline bool Interpreter::bind(std::string_view function, Args& args, std::initia
     out[place] = std::move(value);
   }
   for (std::size_t i = 0; i < required; ++i) {
-    if (out[i].is_missing()) return fail(what, std::string("a value for ") + *(names.begin() + static_cast<std::ptrdiff_t>(i)), "none");
+    if (out[i].is_missing())
+      return fail(what, std::string("a value for ") + *(names.begin() + static_cast<std::ptrdiff_t>(i)), "none");
   }
   return true;
 }
@@ -73,11 +74,23 @@ inline Value Interpreter::change_case(const Value& v, Case how) {
     const char32_t c = utf8_decode(s.text, i);
     Mapped m;
     switch (how) {
-      case Case::upper: m = to_upper(c); break;
-      case Case::lower: m = to_lower_at(s.text, i); break;
-      case Case::title: m = after_cased ? to_lower_at(s.text, i) : to_title(c); break;
-      case Case::capitalize: m = i > 0 ? to_lower_at(s.text, i) : to_title(c); break;
-      case Case::swap: m = is_upper(c) ? to_lower_at(s.text, i) : is_lower(c) ? to_upper(c) : detail::one(static_cast<utf8proc_int32_t>(c)); break;
+      case Case::upper:
+        m = to_upper(c);
+        break;
+      case Case::lower:
+        m = to_lower_at(s.text, i);
+        break;
+      case Case::title:
+        m = after_cased ? to_lower_at(s.text, i) : to_title(c);
+        break;
+      case Case::capitalize:
+        m = i > 0 ? to_lower_at(s.text, i) : to_title(c);
+        break;
+      case Case::swap:
+        m = is_upper(c)   ? to_lower_at(s.text, i)
+            : is_lower(c) ? to_upper(c)
+                          : detail::one(static_cast<utf8proc_int32_t>(c));
+        break;
       case Case::fold: {
         utf8proc_int32_t folded[4];
         const utf8proc_ssize_t n =
@@ -107,7 +120,8 @@ inline Value Interpreter::strip(const Value& v, const Value* chars, bool left, b
   const std::uint64_t cost = chars == nullptr ? 1 : 1 + chars->str().text.size() / 4;
   std::size_t begin = 0;
   std::size_t end = s.text.size();
-  while (left && begin < end && strips(utf8_decode(s.text, begin)) && heap_.charge(cost)) begin += utf8_size(s.text[begin]);
+  while (left && begin < end && strips(utf8_decode(s.text, begin)) && heap_.charge(cost))
+    begin += utf8_size(s.text[begin]);
   while (right && begin < end) {
     std::size_t i = end - 1;
     while ((static_cast<unsigned char>(s.text[i]) & 0xC0u) == 0x80u) --i;
@@ -130,7 +144,8 @@ inline bool Interpreter::strip_method(const Value& s, Args& args, bool left, boo
 }
 
 // Bytes of the part of `s` between two optional indices; `valid` is false when the first lies behind the second.
-inline bool Interpreter::search_range(const Value& v, const Value* args, std::size_t& begin, std::size_t& end, bool& valid) {
+inline bool Interpreter::search_range(const Value& v, const Value* args, std::size_t& begin, std::size_t& end,
+                                      bool& valid) {
   const Str& s = v.str();
   const auto size = static_cast<std::int64_t>(s.length());
   std::int64_t bounds[2] = {0, size};
@@ -148,7 +163,8 @@ inline bool Interpreter::search_range(const Value& v, const Value* args, std::si
 
 inline bool Interpreter::affix_method(const Value& s, Args& args, bool prefix, Value& out) {
   Value a[3];
-  if (!bind(prefix ? "startswith" : "endswith", args, {prefix ? "prefix" : "suffix", "start", "end"}, 1, a, false)) return false;
+  if (!bind(prefix ? "startswith" : "endswith", args, {prefix ? "prefix" : "suffix", "start", "end"}, 1, a, false))
+    return false;
   std::size_t begin = 0;
   std::size_t end = 0;
   bool valid = true;
@@ -186,7 +202,8 @@ inline bool Interpreter::find_method(const Value& s, Args& args, bool last, bool
   if (!search_range(s, a + 1, begin, end, valid)) return false;
   const std::string_view part = std::string_view(s.str().text).substr(begin, end - begin);
   std::size_t place = std::string_view::npos;
-  if (valid && !(last ? rfind_text(part, a[0].str().text, place) : find_text(part, a[0].str().text, 0, place))) return false;
+  if (valid && !(last ? rfind_text(part, a[0].str().text, place) : find_text(part, a[0].str().text, 0, place)))
+    return false;
   if (place == std::string_view::npos) {
     if (strict) return fail("a text is not found");
     out = Value::integer(-1);
@@ -198,12 +215,15 @@ inline bool Interpreter::find_method(const Value& s, Args& args, bool last, bool
 
 // --- splitting and joining -------------------------------------------------------------------------------------------
 
-inline bool Interpreter::split_text(const Value& v, const Value& separator, std::int64_t max, bool from_right, Value& out) {
+inline bool Interpreter::split_text(const Value& v, const Value& separator, std::int64_t max, bool from_right,
+                                    Value& out) {
   const Str& s = v.str();
   const std::string& text = s.text;
   if (max < 0) max = std::numeric_limits<std::int64_t>::max();
   ListBuilder parts(heap_);
-  const auto add = [&](std::size_t begin, std::size_t end) { return parts.push(substring(v, begin, end)) || stop_exhausted(); };
+  const auto add = [&](std::size_t begin, std::size_t end) {
+    return parts.push(substring(v, begin, end)) || stop_exhausted();
+  };
   const auto space_before = [&](std::size_t end, std::size_t& begin) {  // the code point that ends at `end`
     begin = end - 1;
     while ((static_cast<unsigned char>(text[begin]) & 0xC0u) == 0x80u) --begin;
@@ -296,14 +316,16 @@ inline bool Interpreter::partition_method(const Value& s, Args& args, bool last,
   return true;
 }
 
-inline bool Interpreter::split_lines(const Value& v, bool keep_ends, std::vector<std::pair<std::size_t, std::size_t>>& out) {
+inline bool Interpreter::split_lines(const Value& v, bool keep_ends,
+                                     std::vector<std::pair<std::size_t, std::size_t>>& out) {
   const std::string& text = v.str().text;
   std::size_t begin = 0;
   while (begin < text.size()) {
     std::size_t i = begin;
     while (i < text.size() && !is_line_break(utf8_decode(text, i))) i += utf8_size(text[i]);
     std::size_t next = i;
-    if (i < text.size()) next = i + (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n' ? 2 : utf8_size(text[i]));
+    if (i < text.size())
+      next = i + (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n' ? 2 : utf8_size(text[i]));
     out.emplace_back(begin, keep_ends ? next : i);
     if (!charge_bytes(next - begin)) return false;
     begin = next;
@@ -322,8 +344,8 @@ inline bool Interpreter::join_items(const Value& separator, const std::vector<Va
   return true;
 }
 
-inline bool Interpreter::replace_text(const Value& v, const Value& old, const Value& fresh, std::int64_t count, bool safe,
-                                      Value& out) {
+inline bool Interpreter::replace_text(const Value& v, const Value& old, const Value& fresh, std::int64_t count,
+                                      bool safe, Value& out) {
   const Str& s = v.str();
   const std::string& from = old.str().text;
   StringBuilder b(heap_);
@@ -438,28 +460,72 @@ inline bool Interpreter::str_swapcase(const Value& s, Args& args, Value& out) {
   out = change_case(s, Case::swap);
   return no_arguments("swapcase", args);
 }
-inline bool Interpreter::str_center(const Value& s, Args& args, Value& out) { return pad_method(s, args, 1, "center", out); }
-inline bool Interpreter::str_ljust(const Value& s, Args& args, Value& out) { return pad_method(s, args, 0, "ljust", out); }
-inline bool Interpreter::str_rjust(const Value& s, Args& args, Value& out) { return pad_method(s, args, 2, "rjust", out); }
-inline bool Interpreter::str_strip(const Value& s, Args& args, Value& out) { return strip_method(s, args, true, true, out); }
-inline bool Interpreter::str_lstrip(const Value& s, Args& args, Value& out) { return strip_method(s, args, true, false, out); }
-inline bool Interpreter::str_rstrip(const Value& s, Args& args, Value& out) { return strip_method(s, args, false, true, out); }
-inline bool Interpreter::str_startswith(const Value& s, Args& args, Value& out) { return affix_method(s, args, true, out); }
-inline bool Interpreter::str_endswith(const Value& s, Args& args, Value& out) { return affix_method(s, args, false, out); }
-inline bool Interpreter::str_find(const Value& s, Args& args, Value& out) { return find_method(s, args, false, false, out); }
-inline bool Interpreter::str_rfind(const Value& s, Args& args, Value& out) { return find_method(s, args, true, false, out); }
-inline bool Interpreter::str_index(const Value& s, Args& args, Value& out) { return find_method(s, args, false, true, out); }
-inline bool Interpreter::str_rindex(const Value& s, Args& args, Value& out) { return find_method(s, args, true, true, out); }
-inline bool Interpreter::str_split(const Value& s, Args& args, Value& out) { return split_method(s, args, false, out); }
-inline bool Interpreter::str_rsplit(const Value& s, Args& args, Value& out) { return split_method(s, args, true, out); }
-inline bool Interpreter::str_partition(const Value& s, Args& args, Value& out) { return partition_method(s, args, false, out); }
-inline bool Interpreter::str_rpartition(const Value& s, Args& args, Value& out) { return partition_method(s, args, true, out); }
-inline bool Interpreter::str_isalnum(const Value& s, Args& args, Value& out) { return every_character(s, args, "isalnum", is_alnum, out); }
-inline bool Interpreter::str_isalpha(const Value& s, Args& args, Value& out) { return every_character(s, args, "isalpha", is_alpha, out); }
-inline bool Interpreter::str_isdecimal(const Value& s, Args& args, Value& out) { return every_character(s, args, "isdecimal", is_decimal, out); }
-inline bool Interpreter::str_isdigit(const Value& s, Args& args, Value& out) { return every_character(s, args, "isdigit", is_digit, out); }
-inline bool Interpreter::str_isnumeric(const Value& s, Args& args, Value& out) { return every_character(s, args, "isnumeric", is_numeric, out); }
-inline bool Interpreter::str_isspace(const Value& s, Args& args, Value& out) { return every_character(s, args, "isspace", is_space, out); }
+inline bool Interpreter::str_center(const Value& s, Args& args, Value& out) {
+  return pad_method(s, args, 1, "center", out);
+}
+inline bool Interpreter::str_ljust(const Value& s, Args& args, Value& out) {
+  return pad_method(s, args, 0, "ljust", out);
+}
+inline bool Interpreter::str_rjust(const Value& s, Args& args, Value& out) {
+  return pad_method(s, args, 2, "rjust", out);
+}
+inline bool Interpreter::str_strip(const Value& s, Args& args, Value& out) {
+  return strip_method(s, args, true, true, out);
+}
+inline bool Interpreter::str_lstrip(const Value& s, Args& args, Value& out) {
+  return strip_method(s, args, true, false, out);
+}
+inline bool Interpreter::str_rstrip(const Value& s, Args& args, Value& out) {
+  return strip_method(s, args, false, true, out);
+}
+inline bool Interpreter::str_startswith(const Value& s, Args& args, Value& out) {
+  return affix_method(s, args, true, out);
+}
+inline bool Interpreter::str_endswith(const Value& s, Args& args, Value& out) {
+  return affix_method(s, args, false, out);
+}
+inline bool Interpreter::str_find(const Value& s, Args& args, Value& out) {
+  return find_method(s, args, false, false, out);
+}
+inline bool Interpreter::str_rfind(const Value& s, Args& args, Value& out) {
+  return find_method(s, args, true, false, out);
+}
+inline bool Interpreter::str_index(const Value& s, Args& args, Value& out) {
+  return find_method(s, args, false, true, out);
+}
+inline bool Interpreter::str_rindex(const Value& s, Args& args, Value& out) {
+  return find_method(s, args, true, true, out);
+}
+inline bool Interpreter::str_split(const Value& s, Args& args, Value& out) {
+  return split_method(s, args, false, out);
+}
+inline bool Interpreter::str_rsplit(const Value& s, Args& args, Value& out) {
+  return split_method(s, args, true, out);
+}
+inline bool Interpreter::str_partition(const Value& s, Args& args, Value& out) {
+  return partition_method(s, args, false, out);
+}
+inline bool Interpreter::str_rpartition(const Value& s, Args& args, Value& out) {
+  return partition_method(s, args, true, out);
+}
+inline bool Interpreter::str_isalnum(const Value& s, Args& args, Value& out) {
+  return every_character(s, args, "isalnum", is_alnum, out);
+}
+inline bool Interpreter::str_isalpha(const Value& s, Args& args, Value& out) {
+  return every_character(s, args, "isalpha", is_alpha, out);
+}
+inline bool Interpreter::str_isdecimal(const Value& s, Args& args, Value& out) {
+  return every_character(s, args, "isdecimal", is_decimal, out);
+}
+inline bool Interpreter::str_isdigit(const Value& s, Args& args, Value& out) {
+  return every_character(s, args, "isdigit", is_digit, out);
+}
+inline bool Interpreter::str_isnumeric(const Value& s, Args& args, Value& out) {
+  return every_character(s, args, "isnumeric", is_numeric, out);
+}
+inline bool Interpreter::str_isspace(const Value& s, Args& args, Value& out) {
+  return every_character(s, args, "isspace", is_space, out);
+}
 inline bool Interpreter::str_isascii(const Value& s, Args& args, Value& out) {
   out = Value::boolean(s.str().ascii());
   return no_arguments("isascii", args);
@@ -473,9 +539,9 @@ inline bool Interpreter::str_isprintable(const Value& s, Args& args, Value& out)
 }
 inline bool Interpreter::str_isidentifier(const Value& s, Args& args, Value& out) {
   bool first = true;
-  return every_character(s, args, "isidentifier", [&](char32_t c) {
-    return std::exchange(first, false) ? is_name_start(c) : is_name_part(c);
-  }, out);
+  return every_character(
+      s, args, "isidentifier",
+      [&](char32_t c) { return std::exchange(first, false) ? is_name_start(c) : is_name_part(c); }, out);
 }
 inline bool Interpreter::str_islower(const Value& s, Args& args, Value& out) {
   out = Value::boolean(cased_as(s.str().text, false));
@@ -504,7 +570,8 @@ inline bool Interpreter::str_istitle(const Value& s, Args& args, Value& out) {
 
 inline bool Interpreter::str_count(const Value& s, Args& args, Value& out) {
   Value a[3];
-  if (!bind("count", args, {"sub", "start", "end"}, 1, a, false) || !want_string(a[0], "the text to count", a[0])) return false;
+  if (!bind("count", args, {"sub", "start", "end"}, 1, a, false) || !want_string(a[0], "the text to count", a[0]))
+    return false;
   std::size_t begin = 0;
   std::size_t end = 0;
   bool valid = true;
@@ -865,8 +932,10 @@ inline bool Interpreter::loop_attribute(const Value& v, std::string_view name, V
   } else if (name == "last" || name == "nextitem") {
     const Step step = loop_peek(loop);
     if (step == Step::error) return false;
-    if (name == "last") out = Value::boolean(step == Step::end);
-    else out = step == Step::end ? undefined_hint("there is no next item") : loop.after;
+    if (name == "last")
+      out = Value::boolean(step == Step::end);
+    else
+      out = step == Step::end ? undefined_hint("there is no next item") : loop.after;
   } else if (name == "length" || name == "revindex" || name == "revindex0") {
     if (!loop_length(loop)) return false;
     out = Value::integer(name == "length" ? loop.length : loop.length - loop.index0 - (name == "revindex0" ? 1 : 0));
@@ -881,22 +950,56 @@ inline bool Interpreter::loop_attribute(const Value& v, std::string_view name, V
 // Python's getattr: methods and attributes, never items.
 inline bool Interpreter::find_attribute(const Value& object, std::string_view name, Value& out, bool& found) {
   using I = Interpreter;
-  static const detail::Methods of_str{
-      {"capitalize", &I::str_capitalize}, {"casefold", &I::str_casefold}, {"center", &I::str_center}, {"count", &I::str_count},
-      {"encode", &I::str_refused}, {"endswith", &I::str_endswith}, {"expandtabs", &I::str_expandtabs}, {"find", &I::str_find},
-      {"format", &I::str_format}, {"format_map", &I::str_format_map}, {"index", &I::str_index}, {"isalnum", &I::str_isalnum},
-      {"isalpha", &I::str_isalpha}, {"isascii", &I::str_isascii}, {"isdecimal", &I::str_isdecimal}, {"isdigit", &I::str_isdigit},
-      {"isidentifier", &I::str_isidentifier}, {"islower", &I::str_islower}, {"isnumeric", &I::str_isnumeric},
-      {"isprintable", &I::str_isprintable}, {"isspace", &I::str_isspace}, {"istitle", &I::str_istitle}, {"isupper", &I::str_isupper},
-      {"join", &I::str_join}, {"ljust", &I::str_ljust}, {"lower", &I::str_lower}, {"lstrip", &I::str_lstrip},
-      {"maketrans", &I::str_refused}, {"partition", &I::str_partition}, {"removeprefix", &I::str_removeprefix},
-      {"removesuffix", &I::str_removesuffix}, {"replace", &I::str_replace}, {"rfind", &I::str_rfind}, {"rindex", &I::str_rindex},
-      {"rjust", &I::str_rjust}, {"rpartition", &I::str_rpartition}, {"rsplit", &I::str_rsplit}, {"rstrip", &I::str_rstrip},
-      {"split", &I::str_split}, {"splitlines", &I::str_splitlines}, {"startswith", &I::str_startswith}, {"strip", &I::str_strip},
-      {"swapcase", &I::str_swapcase}, {"title", &I::str_title}, {"translate", &I::str_refused}, {"upper", &I::str_upper},
-      {"zfill", &I::str_zfill}};
-  static const detail::Methods of_dict{{"get", &I::dict_get},       {"items", &I::dict_items}, {"keys", &I::dict_keys},
-                                       {"values", &I::dict_values}, {"copy", &I::dict_copy},   {"fromkeys", &I::dict_fromkeys}};
+  static const detail::Methods of_str{{"capitalize", &I::str_capitalize},
+                                      {"casefold", &I::str_casefold},
+                                      {"center", &I::str_center},
+                                      {"count", &I::str_count},
+                                      {"encode", &I::str_refused},
+                                      {"endswith", &I::str_endswith},
+                                      {"expandtabs", &I::str_expandtabs},
+                                      {"find", &I::str_find},
+                                      {"format", &I::str_format},
+                                      {"format_map", &I::str_format_map},
+                                      {"index", &I::str_index},
+                                      {"isalnum", &I::str_isalnum},
+                                      {"isalpha", &I::str_isalpha},
+                                      {"isascii", &I::str_isascii},
+                                      {"isdecimal", &I::str_isdecimal},
+                                      {"isdigit", &I::str_isdigit},
+                                      {"isidentifier", &I::str_isidentifier},
+                                      {"islower", &I::str_islower},
+                                      {"isnumeric", &I::str_isnumeric},
+                                      {"isprintable", &I::str_isprintable},
+                                      {"isspace", &I::str_isspace},
+                                      {"istitle", &I::str_istitle},
+                                      {"isupper", &I::str_isupper},
+                                      {"join", &I::str_join},
+                                      {"ljust", &I::str_ljust},
+                                      {"lower", &I::str_lower},
+                                      {"lstrip", &I::str_lstrip},
+                                      {"maketrans", &I::str_refused},
+                                      {"partition", &I::str_partition},
+                                      {"removeprefix", &I::str_removeprefix},
+                                      {"removesuffix", &I::str_removesuffix},
+                                      {"replace", &I::str_replace},
+                                      {"rfind", &I::str_rfind},
+                                      {"rindex", &I::str_rindex},
+                                      {"rjust", &I::str_rjust},
+                                      {"rpartition", &I::str_rpartition},
+                                      {"rsplit", &I::str_rsplit},
+                                      {"rstrip", &I::str_rstrip},
+                                      {"split", &I::str_split},
+                                      {"splitlines", &I::str_splitlines},
+                                      {"startswith", &I::str_startswith},
+                                      {"strip", &I::str_strip},
+                                      {"swapcase", &I::str_swapcase},
+                                      {"title", &I::str_title},
+                                      {"translate", &I::str_refused},
+                                      {"upper", &I::str_upper},
+                                      {"zfill", &I::str_zfill}};
+  static const detail::Methods of_dict{{"get", &I::dict_get},   {"items", &I::dict_items},
+                                       {"keys", &I::dict_keys}, {"values", &I::dict_values},
+                                       {"copy", &I::dict_copy}, {"fromkeys", &I::dict_fromkeys}};
   static const detail::Methods of_sequence{{"count", &I::sequence_count}, {"index", &I::sequence_index}};
   static const detail::Methods of_list{{"copy", &I::list_copy}};
   static const detail::Methods of_cycler{{"next", &I::cycler_next}, {"reset", &I::cycler_reset}};
@@ -907,8 +1010,11 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
   found = true;
   const MethodEntry* entry = nullptr;
   switch (object.kind()) {
-    case Kind::undefined: return fail_undefined(object);
-    case Kind::string: entry = of_str.find(name); break;
+    case Kind::undefined:
+      return fail_undefined(object);
+    case Kind::string:
+      entry = of_str.find(name);
+      break;
     case Kind::dict:
       entry = of_dict.find(name);
       if (entry == nullptr && detail::is_one_of(name, {"clear", "pop", "popitem", "setdefault", "update"})) {
@@ -916,11 +1022,14 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
         return true;
       }
       break;
-    case Kind::list: case Kind::tuple: case Kind::range: {
+    case Kind::list:
+    case Kind::tuple:
+    case Kind::range: {
       entry = of_sequence.find(name);
       if (entry == nullptr && object.is(Kind::list)) {
         entry = of_list.find(name);
-        if (entry == nullptr && detail::is_one_of(name, {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"})) {
+        if (entry == nullptr &&
+            detail::is_one_of(name, {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"})) {
           out = undefined_member(object, name, Undefined::Why::unsafe);
           return true;
         }
@@ -936,8 +1045,11 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
       }
       break;
     }
-    case Kind::real: entry = of_float.find(name); [[fallthrough]];
-    case Kind::boolean: case Kind::integer:
+    case Kind::real:
+      entry = of_float.find(name);
+      [[fallthrough]];
+    case Kind::boolean:
+    case Kind::integer:
       if (!object.is(Kind::real)) entry = of_int.find(name);
       if (name == "real" || (name == "numerator" && !object.is(Kind::real))) {
         out = object.is(Kind::boolean) ? Value::integer(object.as_integer()) : object;
@@ -958,7 +1070,8 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
       if (found) out = *v;
       return true;
     }
-    case Kind::loop: return loop_attribute(object, name, out, found);
+    case Kind::loop:
+      return loop_attribute(object, name, out, found);
     case Kind::macro: {
       const Callable& callable = *object.as<MacroObject>().callable;
       if (name == "name") {
@@ -992,9 +1105,11 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
       break;
     }
     case Kind::function:
-      if (kFunctionNames[static_cast<std::size_t>(object.as_integer())] == "dict" && name == "fromkeys") entry = &fromkeys;
+      if (kFunctionNames[static_cast<std::size_t>(object.as_integer())] == "dict" && name == "fromkeys")
+        entry = &fromkeys;
       break;
-    default: break;
+    default:
+      break;
   }
   found = entry != nullptr;
   if (found) out = make_method(object, *entry);
@@ -1029,7 +1144,8 @@ inline bool Interpreter::get_item(const Value& object, const Value& key, Value& 
         return true;
       }
     }
-  } else if (key.is_integral() && (object.is(Kind::string) || object.is(Kind::list) || object.is(Kind::tuple) || object.is(Kind::range))) {
+  } else if (key.is_integral() &&
+             (object.is(Kind::string) || object.is(Kind::list) || object.is(Kind::tuple) || object.is(Kind::range))) {
     std::int64_t size = 0;
     if (!length(object, size)) return false;
     std::int64_t i = key.as_integer();
@@ -1063,22 +1179,19 @@ inline bool Interpreter::get_item(const Value& object, const Value& key, Value& 
   return true;
 }
 
-// Python's slice.indices: the first index, how many, and the stride.
-inline bool Interpreter::slice_bounds(const Value& start, const Value& stop, const Value& step, std::int64_t size,
-                                      std::int64_t& first, std::int64_t& count, std::int64_t& stride) {
-  const auto read = [&](const Value& v, std::int64_t& out) {
-    if (v.is_integral()) {
-      out = v.as_integer();
-      return true;
-    }
-    if (v.is(Kind::undefined)) return fail("wrong type of a slice index", "an integer or none", "Undefined");
-    return fail("wrong type of a slice index", "an integer or none", type_name(v));
+// Python's slice.indices, and how many items that is.
+inline bool Interpreter::slice_indices(const Value& start, const Value& stop, const Value& step, std::int64_t size,
+                                       SliceIndices& out) {
+  const auto read = [&](const Value& v, std::int64_t& i) {
+    if (!v.is_integral()) return fail("wrong type of a slice index", "an integer or none", type_name(v));
+    i = v.as_integer();
+    return true;
   };
-  stride = 1;
-  if (!step.is(Kind::none) && !read(step, stride)) return false;
-  if (stride == 0) return fail("a slice cannot have a step of zero");
-  if (stride == std::numeric_limits<std::int64_t>::min()) ++stride;
-  const bool down = stride < 0;
+  out.stride = 1;
+  if (!step.is(Kind::none) && !read(step, out.stride)) return false;
+  if (out.stride == 0) return fail("a slice cannot have a step of zero");
+  if (out.stride == std::numeric_limits<std::int64_t>::min()) ++out.stride;
+  const bool down = out.stride < 0;
   std::int64_t bounds[2] = {down ? size - 1 : 0, down ? -1 : size};
   const Value* given[2] = {&start, &stop};
   for (int i = 0; i < 2; ++i) {
@@ -1088,33 +1201,32 @@ inline bool Interpreter::slice_bounds(const Value& start, const Value& stop, con
     if (at < 0) at = std::max<std::int64_t>(at + size, down ? -1 : 0);
     bounds[i] = std::min(at, down ? size - 1 : size);
   }
-  first = bounds[0];
+  out.first = bounds[0];
+  out.stop = bounds[1];
   const std::int64_t span = down ? bounds[0] - bounds[1] : bounds[1] - bounds[0];
-  const std::int64_t width = down ? -stride : stride;
-  count = span <= 0 ? 0 : (span - 1) / width + 1;
+  out.count = span <= 0 ? 0 : (span - 1) / (down ? -out.stride : out.stride) + 1;
   return true;
 }
 
-inline bool Interpreter::get_slice(const Value& object, const Value& start, const Value& stop, const Value& step, Value& out) {
+inline bool Interpreter::get_slice(const Value& object, const Value& start, const Value& stop, const Value& step,
+                                   Value& out) {
   if (object.is(Kind::undefined)) return fail_undefined(object);
   if (!object.is(Kind::string) && !object.is(Kind::list) && !object.is(Kind::tuple) && !object.is(Kind::range)) {
     return fail("a value cannot be sliced", "a string or a sequence", type_name(object));
   }
   std::int64_t size = 0;
-  std::int64_t first = 0;
-  std::int64_t count = 0;
-  std::int64_t stride = 1;
-  if (!length(object, size) || !slice_bounds(start, stop, step, size, first, count, stride)) return false;
+  SliceIndices indices;
+  if (!length(object, size) || !slice_indices(start, stop, step, size, indices)) return false;
+  const std::int64_t first = indices.first;
+  const std::int64_t count = indices.count;
+  const std::int64_t stride = indices.stride;
   if (object.is(Kind::range)) {
     const auto& r = object.as<Range>();
     Ref<Range> part = heap_.make<Range>();
-    const auto at = [&](std::int64_t i) { return r.at(i); };
     part->count = count;
-    part->start = at(first);
+    part->start = r.at(first);
+    part->stop = r.at(indices.stop);
     part->step = static_cast<std::int64_t>(static_cast<std::uint64_t>(r.step) * static_cast<std::uint64_t>(stride));
-    part->stop = static_cast<std::int64_t>(static_cast<std::uint64_t>(part->start) +
-                                           static_cast<std::uint64_t>(count) * static_cast<std::uint64_t>(part->step));
-    if (stride == 1) part->stop = at(std::min(first + count, size));
     out = Value::object(Kind::range, part.get());
     return true;
   }
@@ -1161,7 +1273,8 @@ inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
   const Nested nested(*this);
   if (!nested.ok) return false;
   switch (callee.kind()) {
-    case Kind::undefined: return fail_undefined(callee);
+    case Kind::undefined:
+      return fail_undefined(callee);
     case Kind::function: {
 #define TRITIUM_JINJA_POINTER(name, function) &Interpreter::function,
       static constexpr GlobalFunction kFunctions[] = {TRITIUM_JINJA_FUNCTIONS(TRITIUM_JINJA_POINTER)};
@@ -1184,7 +1297,8 @@ inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
       }
       return true;
     }
-    case Kind::macro: return call_macro(callee.as<MacroObject>(), args, out);
+    case Kind::macro:
+      return call_macro(callee.as<MacroObject>(), args, out);
     case Kind::loop: {
       const auto& loop = callee.as<Loop>();
       Value a[1];
@@ -1201,13 +1315,15 @@ inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
       joiner.used = true;
       return true;
     }
-    default: return fail("a value cannot be called", "a function or a macro", type_name(callee));
+    default:
+      return fail("a value cannot be called", "a function or a macro", type_name(callee));
   }
 }
 
 inline bool Interpreter::call_macro(const MacroObject& macro, Args& args, Value& out) {
   const Callable& callable = *macro.callable;
-  const std::string what = "wrong arguments for the macro " + (callable.name.empty() ? std::string("caller") : callable.name);
+  const std::string what =
+      "wrong arguments for the macro " + (callable.name.empty() ? std::string("caller") : callable.name);
   const Ref<Frame> frame = make_frame(macro.closure, callable.slots);
   const std::size_t count = callable.parameters.size();
   const auto take = [&](const std::string& name, Value& v) {

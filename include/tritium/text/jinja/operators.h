@@ -2,9 +2,8 @@
 // What operators and built-in conversions do: str, repr, truth, equality, order, arithmetic, iteration.
 //
 // All of it is Python's: 1 == 1.0 == True and hash alike, sequences compare element by element, % on a string formats,
-// integers divide towards minus infinity, Markup escapes what is added to it. Integers have 64 bits; a result that needs
-// more is an error, never a wrong number.
-// Source: docs.python.org/3/reference/expressions.html.
+// integers divide towards minus infinity, Markup escapes what is added to it. Integers have 64 bits; a result that
+// needs more is an error, never a wrong number. Source: docs.python.org/3/reference/expressions.html.
 #pragma once
 
 #include <algorithm>
@@ -23,9 +22,18 @@ namespace jinja {
 inline bool Cursor::open(Interpreter& interpreter, Value source) {
   at_ = 0;
   switch (source.kind()) {
-    case Kind::undefined: case Kind::string: case Kind::list: case Kind::tuple: case Kind::dict: case Kind::view:
-    case Kind::range: case Kind::iterator: source_ = std::move(source); return true;
-    default: return interpreter.fail("a value cannot be iterated", "a sequence", Interpreter::type_name(source));
+    case Kind::undefined:
+    case Kind::string:
+    case Kind::list:
+    case Kind::tuple:
+    case Kind::dict:
+    case Kind::view:
+    case Kind::range:
+    case Kind::iterator:
+      source_ = std::move(source);
+      return true;
+    default:
+      return interpreter.fail("a value cannot be iterated", "a sequence", Interpreter::type_name(source));
   }
 }
 
@@ -39,7 +47,8 @@ inline Step Cursor::next(Interpreter& interpreter, Value& out) {
       out = interpreter.substring(source_, begin, at_);
       return Step::item;
     }
-    case Kind::list: case Kind::tuple: {
+    case Kind::list:
+    case Kind::tuple: {
       const auto& items = source_.as<List>().items;
       if (at_ >= items.size()) return Step::end;
       out = items[at_++];
@@ -74,8 +83,10 @@ inline Step Cursor::next(Interpreter& interpreter, Value& out) {
       out = Value::integer(range.at(static_cast<std::int64_t>(at_++)));
       return Step::item;
     }
-    case Kind::iterator: return source_.as<Iterator>().next(interpreter, out);
-    default: return Step::end;
+    case Kind::iterator:
+      return source_.as<Iterator>().next(interpreter, out);
+    default:
+      return Step::end;
   }
 }
 
@@ -93,25 +104,46 @@ inline bool Interpreter::collect(const Value& iterable, ListBuilder& out) {
 
 inline bool Interpreter::has_length(const Value& v) {
   switch (v.kind()) {
-    case Kind::undefined: case Kind::string: case Kind::list: case Kind::tuple: case Kind::dict: case Kind::view:
-    case Kind::range: return true;
-    default: return false;
+    case Kind::undefined:
+    case Kind::string:
+    case Kind::list:
+    case Kind::tuple:
+    case Kind::dict:
+    case Kind::view:
+    case Kind::range:
+      return true;
+    default:
+      return false;
   }
 }
 
 inline bool Interpreter::length(const Value& v, std::int64_t& out) {
   switch (v.kind()) {
-    case Kind::undefined: out = 0; return true;
-    case Kind::string: out = static_cast<std::int64_t>(v.str().length()); return charge(1);
-    case Kind::list: case Kind::tuple: out = static_cast<std::int64_t>(v.as<List>().items.size()); return true;
-    case Kind::dict: out = static_cast<std::int64_t>(v.as<Dict>().entries.size()); return true;
-    case Kind::view: out = static_cast<std::int64_t>(v.as<View>().dict.as<Dict>().entries.size()); return true;
-    case Kind::range: out = v.as<Range>().count; return true;
+    case Kind::undefined:
+      out = 0;
+      return true;
+    case Kind::string:
+      out = static_cast<std::int64_t>(v.str().length());
+      return charge(1);
+    case Kind::list:
+    case Kind::tuple:
+      out = static_cast<std::int64_t>(v.as<List>().items.size());
+      return true;
+    case Kind::dict:
+      out = static_cast<std::int64_t>(v.as<Dict>().entries.size());
+      return true;
+    case Kind::view:
+      out = static_cast<std::int64_t>(v.as<View>().dict.as<Dict>().entries.size());
+      return true;
+    case Kind::range:
+      out = v.as<Range>().count;
+      return true;
     case Kind::loop:
       if (!loop_length(v.as<Loop>())) return false;
       out = v.as<Loop>().length;
       return true;
-    default: return fail("a value has no length", "a sequence or a mapping", type_name(v));
+    default:
+      return fail("a value has no length", "a sequence or a mapping", type_name(v));
   }
 }
 
@@ -119,50 +151,87 @@ inline bool Interpreter::length(const Value& v, std::int64_t& out) {
 
 inline const char* Interpreter::type_name(const Value& v) {
   switch (v.kind()) {
-    case Kind::missing: case Kind::undefined: return "Undefined";
-    case Kind::none: return "None";
-    case Kind::boolean: return "bool";
-    case Kind::integer: return "int";
-    case Kind::real: return "float";
-    case Kind::function: return "function";
-    case Kind::string: return v.str().safe ? "Markup" : "str";
-    case Kind::list: return "list";
-    case Kind::tuple: return "tuple";
-    case Kind::dict: return "dict";
-    case Kind::view: return "dict view";
-    case Kind::range: return "range";
-    case Kind::iterator: return "generator";
-    case Kind::name_space: return "Namespace";
-    case Kind::method: return "method";
-    case Kind::macro: return "Macro";
-    case Kind::loop: return "LoopContext";
-    case Kind::cycler: return "Cycler";
-    case Kind::joiner: return "Joiner";
-    case Kind::frame: break;
+    case Kind::missing:
+    case Kind::undefined:
+      return "Undefined";
+    case Kind::none:
+      return "None";
+    case Kind::boolean:
+      return "bool";
+    case Kind::integer:
+      return "int";
+    case Kind::real:
+      return "float";
+    case Kind::function:
+      return "function";
+    case Kind::string:
+      return v.str().safe ? "Markup" : "str";
+    case Kind::list:
+      return "list";
+    case Kind::tuple:
+      return "tuple";
+    case Kind::dict:
+      return "dict";
+    case Kind::view:
+      return "dict view";
+    case Kind::range:
+      return "range";
+    case Kind::iterator:
+      return "generator";
+    case Kind::name_space:
+      return "Namespace";
+    case Kind::method:
+      return "method";
+    case Kind::macro:
+      return "Macro";
+    case Kind::loop:
+      return "LoopContext";
+    case Kind::cycler:
+      return "Cycler";
+    case Kind::joiner:
+      return "Joiner";
+    case Kind::frame:
+      break;
   }
   return "object";
 }
 
 inline bool Interpreter::truth(const Value& v) const {
   switch (v.kind()) {
-    case Kind::missing: case Kind::undefined: case Kind::none: return false;
-    case Kind::boolean: case Kind::integer: return v.as_integer() != 0;
-    case Kind::real: return v.as_real() != 0;
-    case Kind::string: return !v.str().text.empty();
-    case Kind::list: case Kind::tuple: return !v.as<List>().items.empty();
-    case Kind::dict: return !v.as<Dict>().entries.empty();
-    case Kind::view: return !v.as<View>().dict.as<Dict>().entries.empty();
-    case Kind::range: return v.as<Range>().count != 0;
-    default: return true;
+    case Kind::missing:
+    case Kind::undefined:
+    case Kind::none:
+      return false;
+    case Kind::boolean:
+    case Kind::integer:
+      return v.as_integer() != 0;
+    case Kind::real:
+      return v.as_real() != 0;
+    case Kind::string:
+      return !v.str().text.empty();
+    case Kind::list:
+    case Kind::tuple:
+      return !v.as<List>().items.empty();
+    case Kind::dict:
+      return !v.as<Dict>().entries.empty();
+    case Kind::view:
+      return !v.as<View>().dict.as<Dict>().entries.empty();
+    case Kind::range:
+      return v.as<Range>().count != 0;
+    default:
+      return true;
   }
 }
 
 // --- text ------------------------------------------------------------------------------------------------------------
 
 inline bool Interpreter::number_text(const Value& v, StringBuilder& out) {
-  if (v.is(Kind::boolean)) out.append(v.as_bool() ? "True" : "False", false);
-  else if (v.is(Kind::integer)) out.append(std::to_string(v.as_integer()), v.user());
-  else out.append(float_text(v.as_real()), v.user());
+  if (v.is(Kind::boolean))
+    out.append(v.as_bool() ? "True" : "False", false);
+  else if (v.is(Kind::integer))
+    out.append(std::to_string(v.as_integer()), v.user());
+  else
+    out.append(float_text(v.as_real()), v.user());
   return true;
 }
 
@@ -226,9 +295,16 @@ inline bool Interpreter::repr(const Value& v, StringBuilder& out) {
     return true;
   };
   switch (v.kind()) {
-    case Kind::none: out.append("None", false); return true;
-    case Kind::boolean: case Kind::integer: case Kind::real: return number_text(v, out);
-    case Kind::undefined: out.append("Undefined", false); return true;
+    case Kind::none:
+      out.append("None", false);
+      return true;
+    case Kind::boolean:
+    case Kind::integer:
+    case Kind::real:
+      return number_text(v, out);
+    case Kind::undefined:
+      out.append("Undefined", false);
+      return true;
     case Kind::string: {
       const Str& s = v.str();
       if (!charge_bytes(s.text.size())) return false;
@@ -238,14 +314,20 @@ inline bool Interpreter::repr(const Value& v, StringBuilder& out) {
       out.append(quoted, s.origin.any_user());
       return true;
     }
-    case Kind::list: return repr_items(v.as<List>().items, "[", "]", out);
-    case Kind::tuple: return repr_items(v.as<List>().items, "(", ")", out);
+    case Kind::list:
+      return repr_items(v.as<List>().items, "[", "]", out);
+    case Kind::tuple:
+      return repr_items(v.as<List>().items, "(", ")", out);
     case Kind::dict:
-      return pairs(v.as<Dict>().entries, [&](const Dict::Entry& e) { return repr(e.key, out); },
-                   [&](const Dict::Entry& e) { return repr(e.value, out); });
+      return pairs(
+          v.as<Dict>().entries, [&](const Dict::Entry& e) { return repr(e.key, out); },
+          [&](const Dict::Entry& e) { return repr(e.value, out); });
     case Kind::view: {
       const View::Part part = v.as<View>().part;
-      out.append(part == View::Part::keys ? "dict_keys(" : part == View::Part::values ? "dict_values(" : "dict_items(", false);
+      out.append(part == View::Part::keys     ? "dict_keys("
+                 : part == View::Part::values ? "dict_values("
+                                              : "dict_items(",
+                 false);
       ListBuilder items(heap_);
       if (!collect(v, items) || !repr_items(items.items(), "[", "]", out)) return false;
       out.append(")", false);
@@ -296,8 +378,12 @@ inline bool Interpreter::repr(const Value& v, StringBuilder& out) {
       return true;
     }
     // Python shows an address here, which no template can rely on.
-    case Kind::iterator: out.append("<" + std::string(v.as<Iterator>().name()) + " object>", false); return true;
-    default: out.append("<" + std::string(type_name(v)) + " object>", false); return true;
+    case Kind::iterator:
+      out.append("<" + std::string(v.as<Iterator>().name()) + " object>", false);
+      return true;
+    default:
+      out.append("<" + std::string(type_name(v)) + " object>", false);
+      return true;
   }
 }
 
@@ -313,7 +399,12 @@ inline bool Interpreter::escape(const Value& v, Value& out) {
   std::size_t copied = 0;
   for (std::size_t i = 0; i < s.text.size(); ++i) {
     const char c = s.text[i];
-    const char* entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '\'' ? "&#39;" : c == '"' ? "&#34;" : nullptr;
+    const char* entity = c == '&'    ? "&amp;"
+                         : c == '<'  ? "&lt;"
+                         : c == '>'  ? "&gt;"
+                         : c == '\'' ? "&#39;"
+                         : c == '"'  ? "&#34;"
+                                     : nullptr;
     if (entity == nullptr) continue;
     b.append(s, copied, i);
     b.append(entity, s.origin.at(i));
@@ -402,10 +493,16 @@ inline bool Interpreter::rfind_text(std::string_view text, std::string_view want
 inline bool Interpreter::same(const Value& a, const Value& b) const {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::none: return true;
-    case Kind::boolean: case Kind::integer: case Kind::function: return a.as_integer() == b.as_integer();
-    case Kind::real: return false;
-    default: return a.object() == b.object();
+    case Kind::none:
+      return true;
+    case Kind::boolean:
+    case Kind::integer:
+    case Kind::function:
+      return a.as_integer() == b.as_integer();
+    case Kind::real:
+      return false;
+    default:
+      return a.object() == b.object();
   }
 }
 
@@ -432,7 +529,10 @@ inline bool Interpreter::equal(const Value& a, const Value& b, bool& out) {
   }
   if (a.kind() != b.kind()) return true;
   switch (a.kind()) {
-    case Kind::undefined: case Kind::none: out = true; return true;
+    case Kind::undefined:
+    case Kind::none:
+      out = true;
+      return true;
     case Kind::string: {
       const std::string& x = a.str().text;
       const std::string& y = b.str().text;
@@ -440,7 +540,8 @@ inline bool Interpreter::equal(const Value& a, const Value& b, bool& out) {
       out = x == y;
       return charge_bytes(x.size() / 4);
     }
-    case Kind::list: case Kind::tuple: {
+    case Kind::list:
+    case Kind::tuple: {
       const auto& x = a.as<List>().items;
       const auto& y = b.as<List>().items;
       if (x.size() != y.size()) return true;
@@ -497,33 +598,40 @@ inline bool Interpreter::equal(const Value& a, const Value& b, bool& out) {
       out = true;
       return true;
     }
-    default: out = same(a, b); return true;
+    default:
+      out = same(a, b);
+      return true;
   }
 }
 
-inline bool Interpreter::less(const Value& a, const Value& b, bool& out) { return compare(Comparison::less, a, b, out); }
+inline bool Interpreter::less(const Value& a, const Value& b, bool& out) {
+  return compare(Comparison::less, a, b, out);
+}
 
 inline bool Interpreter::compare(Comparison op, const Value& a, const Value& b, bool& out) {
   const Nested nested(*this);
   if (!nested.ok) return false;
   switch (op) {
-    case Comparison::equal: return equal(a, b, out);
+    case Comparison::equal:
+      return equal(a, b, out);
     case Comparison::not_equal:
       if (!equal(a, b, out)) return false;
       out = !out;
       return true;
-    case Comparison::in: return contains(b, a, out);
+    case Comparison::in:
+      return contains(b, a, out);
     case Comparison::not_in:
       if (!contains(b, a, out)) return false;
       out = !out;
       return true;
-    default: break;
+    default:
+      break;
   }
   const auto decide = [&](int order) {  // 2: unordered
-    out = order != 2 && (op == Comparison::less            ? order < 0
-                         : op == Comparison::less_equal    ? order <= 0
-                         : op == Comparison::greater       ? order > 0
-                                                           : order >= 0);
+    out = order != 2 && (op == Comparison::less         ? order < 0
+                         : op == Comparison::less_equal ? order <= 0
+                         : op == Comparison::greater    ? order > 0
+                                                        : order >= 0);
     return true;
   };
   if (a.is_number() && b.is_number()) return decide(detail::compare_numbers(a, b)) && charge(1);
@@ -531,7 +639,10 @@ inline bool Interpreter::compare(Comparison op, const Value& a, const Value& b, 
   if (b.is(Kind::undefined)) return fail_undefined(b);
   if (a.is(Kind::string) && b.is(Kind::string)) {  // UTF-8 sorts as its code points do
     const int order = a.str().text.compare(b.str().text);
-    return decide(order < 0 ? -1 : order > 0 ? 1 : 0) && charge_bytes(std::min(a.str().text.size(), b.str().text.size()) / 4);
+    return decide(order < 0   ? -1
+                  : order > 0 ? 1
+                              : 0) &&
+           charge_bytes(std::min(a.str().text.size(), b.str().text.size()) / 4);
   }
   if (a.kind() == b.kind() && (a.is(Kind::list) || a.is(Kind::tuple))) {
     const auto& x = a.as<List>().items;
@@ -570,8 +681,9 @@ inline bool Interpreter::contains(const Value& container, const Value& item, boo
         if (!item.is(Kind::tuple) || item.as<List>().items.size() != 2) return true;
         const Value* found = nullptr;
         if (!dict_find(dict, item.as<List>().items[0], found)) return false;
-        return found == nullptr || same(*found, item.as<List>().items[1]) ? (out = found != nullptr, true)
-                                                                          : equal(*found, item.as<List>().items[1], out);
+        return found == nullptr || same(*found, item.as<List>().items[1])
+                   ? (out = found != nullptr, true)
+                   : equal(*found, item.as<List>().items[1], out);
       }
       break;
     }
@@ -590,8 +702,13 @@ inline bool Interpreter::contains(const Value& container, const Value& item, boo
         return true;
       }
       break;
-    case Kind::list: case Kind::tuple: case Kind::iterator: case Kind::undefined: break;
-    default: return fail("a value cannot contain others", "a sequence or a mapping", type_name(container));
+    case Kind::list:
+    case Kind::tuple:
+    case Kind::iterator:
+    case Kind::undefined:
+      break;
+    default:
+      return fail("a value cannot contain others", "a sequence or a mapping", type_name(container));
   }
   Cursor cursor;
   if (!cursor.open(*this, container)) return false;
@@ -612,16 +729,26 @@ inline bool Interpreter::hash(const Value& v, std::uint64_t& out) {
   const Nested nested(*this);
   if (!nested.ok || !charge(1)) return false;
   switch (v.kind()) {
-    case Kind::string: out = Dict::hash_text(v.str().text); return charge_bytes(v.str().text.size());
-    case Kind::boolean: case Kind::integer: out = std::hash<std::int64_t>{}(v.as_integer()); return true;
+    case Kind::string:
+      out = Dict::hash_text(v.str().text);
+      return charge_bytes(v.str().text.size());
+    case Kind::boolean:
+    case Kind::integer:
+      out = std::hash<std::int64_t>{}(v.as_integer());
+      return true;
     case Kind::real: {  // equal numbers of different types must hash alike
       std::int64_t whole = 0;
       const double d = v.as_real();
-      if (truncate_to_integer(d, whole) && static_cast<double>(whole) == d) out = std::hash<std::int64_t>{}(whole);
-      else out = std::hash<double>{}(d);
+      if (truncate_to_integer(d, whole) && static_cast<double>(whole) == d)
+        out = std::hash<std::int64_t>{}(whole);
+      else
+        out = std::hash<double>{}(d);
       return true;
     }
-    case Kind::none: case Kind::undefined: out = static_cast<std::uint64_t>(v.kind()); return true;
+    case Kind::none:
+    case Kind::undefined:
+      out = static_cast<std::uint64_t>(v.kind());
+      return true;
     case Kind::tuple:
       out = 1469598103934665603ull;
       for (const Value& item : v.as<List>().items) {
@@ -630,8 +757,12 @@ inline bool Interpreter::hash(const Value& v, std::uint64_t& out) {
         out = (out ^ h) * 1099511628211ull;
       }
       return true;
-    case Kind::list: case Kind::dict: return fail("a value cannot be a key", "a string, a number or a tuple", type_name(v));
-    default: out = std::hash<const void*>{}(v.object()) + static_cast<std::uint64_t>(v.kind()); return true;
+    case Kind::list:
+    case Kind::dict:
+      return fail("a value cannot be a key", "a string, a number or a tuple", type_name(v));
+    default:
+      out = std::hash<const void*>{}(v.object()) + static_cast<std::uint64_t>(v.kind());
+      return true;
   }
 }
 
@@ -708,7 +839,8 @@ inline bool Interpreter::dict_update(Dict& dict, const Value& source) {
     if (step == Step::end) return true;
     ListBuilder pair(heap_);
     if (!collect(item, pair)) return false;
-    if (pair.items().size() != 2) return fail("a dict is made of pairs", "2 values", std::to_string(pair.items().size()));
+    if (pair.items().size() != 2)
+      return fail("a dict is made of pairs", "2 values", std::to_string(pair.items().size()));
     if (!dict_set(dict, pair.items()[0], pair.items()[1])) return false;
   }
 }
@@ -771,7 +903,8 @@ inline bool Interpreter::repeat(const Value& sequence, std::int64_t times, Value
     return true;
   }
   const auto& items = sequence.as<List>().items;
-  if (!items.empty() && static_cast<std::uint64_t>(times) > heap_.limits().memory_bytes / (items.size() * sizeof(Value))) {
+  if (!items.empty() &&
+      static_cast<std::uint64_t>(times) > heap_.limits().memory_bytes / (items.size() * sizeof(Value))) {
     heap_.exhaust(Exhausted::memory);
     return stop_exhausted();
   }
@@ -838,7 +971,8 @@ inline bool Interpreter::arithmetic_numbers(Arithmetic op, const Value& a, const
         if (y == 0) return fail("division by zero");
         out = Value::real(divide_integers(x, y), user);
         return true;
-      case Arithmetic::floor_divide: case Arithmetic::modulo: {
+      case Arithmetic::floor_divide:
+      case Arithmetic::modulo: {
         if (y == 0) return fail("division by zero");
         if (x == std::numeric_limits<std::int64_t>::min() && y == -1) {
           if (op == Arithmetic::floor_divide) return fail_overflow();
@@ -850,7 +984,8 @@ inline bool Interpreter::arithmetic_numbers(Arithmetic op, const Value& a, const
         r = op == Arithmetic::floor_divide ? quotient - (adjust ? 1 : 0) : remainder + (adjust ? y : 0);
         break;
       }
-      default: break;
+      default:
+        break;
     }
     out = Value::integer(r, user);
     return true;
@@ -859,14 +994,21 @@ inline bool Interpreter::arithmetic_numbers(Arithmetic op, const Value& a, const
   const double y = b.as_real();
   double r = 0;
   switch (op) {
-    case Arithmetic::add: r = x + y; break;
-    case Arithmetic::subtract: r = x - y; break;
-    case Arithmetic::multiply: r = x * y; break;
+    case Arithmetic::add:
+      r = x + y;
+      break;
+    case Arithmetic::subtract:
+      r = x - y;
+      break;
+    case Arithmetic::multiply:
+      r = x * y;
+      break;
     case Arithmetic::divide:
       if (y == 0) return fail("division by zero");
       r = x / y;
       break;
-    case Arithmetic::floor_divide: case Arithmetic::modulo: {
+    case Arithmetic::floor_divide:
+    case Arithmetic::modulo: {
       if (y == 0) return fail("division by zero");
       double mod = std::fmod(x, y);  // Python's float floor division: the remainder takes the divisor's sign
       double div = (x - mod) / y;
@@ -888,7 +1030,8 @@ inline bool Interpreter::arithmetic_numbers(Arithmetic op, const Value& a, const
       r = op == Arithmetic::modulo ? mod : whole;
       break;
     }
-    default: break;
+    default:
+      break;
   }
   out = Value::real(r, user);
   return true;

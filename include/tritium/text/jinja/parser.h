@@ -2,10 +2,10 @@
 // Tokens to a syntax tree, with Jinja's grammar and its precedence.
 //
 // Recursive descent, one function for each level of precedence. Jinja differs from Python in places that templates
-// rely on: `~` binds between `+` and `*`, a minus sign belongs to the operand before `**`, filters and tests bind to the
-// nearest operand, and any name may be used as a variable. Two counters keep hostile input from the stack: how deep the
-// parser is, and how deep the tree is (long chains are deep trees without deep recursion).
-// Source: Jinja 3.1's grammar as its documentation and behaviour show it; the tests compare with it.
+// rely on: `~` binds between `+` and `*`, a minus sign belongs to the operand before `**`, filters and tests bind to
+// the nearest operand, and any name may be used as a variable. Two counters keep hostile input from the stack: how deep
+// the parser is, and how deep the tree is (long chains are deep trees without deep recursion). Source: Jinja 3.1's
+// grammar as its documentation and behaviour show it; the tests compare with it.
 #pragma once
 
 #include <algorithm>
@@ -65,21 +65,32 @@ class Parser {
 
   static std::string describe(const Token& t) {
     switch (t.type) {
-      case Type::data: return "text";
-      case Type::variable_begin: return "'{{'";
-      case Type::variable_end: return "'}}'";
-      case Type::block_begin: return "'{%'";
-      case Type::block_end: return "'%}'";
-      case Type::string: return "a string";
-      case Type::integer: return "an integer";
-      case Type::real: return "a float";
-      case Type::end: return "the end of the template";
-      default: break;
+      case Type::data:
+        return "text";
+      case Type::variable_begin:
+        return "'{{'";
+      case Type::variable_end:
+        return "'}}'";
+      case Type::block_begin:
+        return "'{%'";
+      case Type::block_end:
+        return "'%}'";
+      case Type::string:
+        return "a string";
+      case Type::integer:
+        return "an integer";
+      case Type::real:
+        return "a float";
+      case Type::end:
+        return "the end of the template";
+      default:
+        break;
     }
     return "'" + (t.text.size() > 60 ? std::string("a long name") : t.text) + "'";
   }
   Error unexpected(std::string_view expected) const {
-    return template_error(Errc::invalid_argument, "the template does not parse", current().line, expected, describe(current()));
+    return template_error(Errc::invalid_argument, "the template does not parse", current().line, expected,
+                          describe(current()));
   }
   Status expect_op(std::string_view text) {
     if (!skip_op(text)) return unexpected("'" + std::string(text) + "'");
@@ -186,7 +197,8 @@ class Parser {
     }
     if (ends.size() != 0) {
       std::string wanted;
-      for (const std::string_view end : ends) wanted.append(wanted.empty() ? "'{% " : " or '{% ").append(end).append(" %}'");
+      for (const std::string_view end : ends)
+        wanted.append(wanted.empty() ? "'{% " : " or '{% ").append(end).append(" %}'");
       return unexpected(wanted);
     }
     return body;
@@ -338,8 +350,8 @@ class Parser {
       parameter->use = Name::Use::parameter;
       for (const auto& other : callable.parameters) {
         if (other->text == parameter->text) {
-          return template_error(Errc::invalid_argument, "a parameter is named twice", parameter->line, "different names",
-                                parameter->text);
+          return template_error(Errc::invalid_argument, "a parameter is named twice", parameter->line,
+                                "different names", parameter->text);
         }
       }
       if (skip_op("=")) {
@@ -457,8 +469,8 @@ class Parser {
     }
     if (e.type == Expr::Type::namespace_attribute) return {};
     if (e.type != Expr::Type::tuple) {
-      return template_error(Errc::invalid_argument, "the target cannot be assigned", e.line, "a name or a tuple of names",
-                            "another expression");
+      return template_error(Errc::invalid_argument, "the target cannot be assigned", e.line,
+                            "a name or a tuple of names", "another expression");
     }
     for (const ExprPtr& item : static_cast<Sequence&>(e).items) TRITIUM_TRY(make_target(*item, use));
     return {};
@@ -563,8 +575,8 @@ class Parser {
 
   bool comparison_operator(Comparison& op) {
     static constexpr std::pair<std::string_view, Comparison> kOps[] = {
-        {"==", Comparison::equal},        {"!=", Comparison::not_equal}, {"<", Comparison::less},
-        {"<=", Comparison::less_equal},   {">", Comparison::greater},    {">=", Comparison::greater_equal}};
+        {"==", Comparison::equal},      {"!=", Comparison::not_equal}, {"<", Comparison::less},
+        {"<=", Comparison::less_equal}, {">", Comparison::greater},    {">=", Comparison::greater_equal}};
     for (const auto& [text, value] : kOps) {
       if (skip_op(text)) {
         op = value;
@@ -730,7 +742,8 @@ class Parser {
         next();
         return constant(value, line);
       }
-      default: break;
+      default:
+        break;
     }
     if (skip_op("(")) {
       const Level level(nesting_);
@@ -939,8 +952,8 @@ class Parser {
     const Token& t = current();
     if (is_op("(")) {
       TRITIUM_TRY(call_arguments(node->arguments));
-    } else if ((t.type == Type::name && t.text != "else" && t.text != "or" && t.text != "and") || t.type == Type::string ||
-               t.type == Type::integer || t.type == Type::real || is_op("[") || is_op("{")) {
+    } else if ((t.type == Type::name && t.text != "else" && t.text != "or" && t.text != "and") ||
+               t.type == Type::string || t.type == Type::integer || t.type == Type::real || is_op("[") || is_op("{")) {
       if (is_name("is")) return unexpected("no second test");
       TRITIUM_ASSIGN(ExprPtr argument, primary(false));
       TRITIUM_ASSIGN(argument, postfix(std::move(argument)));

@@ -46,10 +46,14 @@ inline std::size_t utf8_length(std::string_view text) {
 inline char32_t utf8_decode(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[at + i])); };
   switch (utf8_size(text[at])) {
-    case 1: return byte(0);
-    case 2: return ((byte(0) & 0x1F) << 6) | (byte(1) & 0x3F);
-    case 3: return ((byte(0) & 0x0F) << 12) | ((byte(1) & 0x3F) << 6) | (byte(2) & 0x3F);
-    default: return ((byte(0) & 0x07) << 18) | ((byte(1) & 0x3F) << 12) | ((byte(2) & 0x3F) << 6) | (byte(3) & 0x3F);
+    case 1:
+      return byte(0);
+    case 2:
+      return ((byte(0) & 0x1F) << 6) | (byte(1) & 0x3F);
+    case 3:
+      return ((byte(0) & 0x0F) << 12) | ((byte(1) & 0x3F) << 6) | (byte(2) & 0x3F);
+    default:
+      return ((byte(0) & 0x07) << 18) | ((byte(1) & 0x3F) << 12) | ((byte(2) & 0x3F) << 6) | (byte(3) & 0x3F);
   }
 }
 
@@ -91,13 +95,17 @@ inline bool utf8_valid(std::string_view text) {
       ++i;
       continue;
     }
-    const std::size_t size = lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+    const std::size_t size = lead >= 0xC2 && lead < 0xE0   ? 2
+                             : lead >= 0xE0 && lead < 0xF0 ? 3
+                             : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                           : 0;
     if (size == 0 || size > text.size() - i) return false;
     for (std::size_t k = 1; k < size; ++k) {
       if ((static_cast<unsigned char>(text[i + k]) & 0xC0u) != 0x80u) return false;
     }
     const char32_t c = utf8_decode(text, i);
-    if ((size == 3 && c < 0x800) || (size == 4 && c < 0x10000) || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) return false;
+    if ((size == 3 && c < 0x800) || (size == 4 && c < 0x10000) || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
+      return false;
     i += size;
   }
   return true;
@@ -122,17 +130,17 @@ bool in_ranges(const CodeRange (&ranges)[N], char32_t c) {
 
 // Lowercase letters outside category Ll, uppercase ones outside Lu.
 inline constexpr CodeRange kOtherLowercase[] = {
-    {0xAA, 0xAA},     {0xBA, 0xBA},     {0x2B0, 0x2B8},   {0x2C0, 0x2C1},     {0x2E0, 0x2E4},     {0x345, 0x345},
-    {0x37A, 0x37A},   {0x1D2C, 0x1D6A}, {0x1D78, 0x1D78}, {0x1D9B, 0x1DBF},   {0x2071, 0x2071},   {0x207F, 0x207F},
-    {0x2090, 0x209C}, {0x2170, 0x217F}, {0x24D0, 0x24E9}, {0x2C7C, 0x2C7D},   {0xA69C, 0xA69D},   {0xA770, 0xA770},
+    {0xAA, 0xAA},     {0xBA, 0xBA},     {0x2B0, 0x2B8},     {0x2C0, 0x2C1},     {0x2E0, 0x2E4},     {0x345, 0x345},
+    {0x37A, 0x37A},   {0x1D2C, 0x1D6A}, {0x1D78, 0x1D78},   {0x1D9B, 0x1DBF},   {0x2071, 0x2071},   {0x207F, 0x207F},
+    {0x2090, 0x209C}, {0x2170, 0x217F}, {0x24D0, 0x24E9},   {0x2C7C, 0x2C7D},   {0xA69C, 0xA69D},   {0xA770, 0xA770},
     {0xA7F8, 0xA7F9}, {0xAB5C, 0xAB5F}, {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107B0}, {0x107B2, 0x107BA}};
 inline constexpr CodeRange kOtherUppercase[] = {
     {0x2160, 0x216F}, {0x24B6, 0x24CF}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}};
 // Digits that are not decimal: superscripts, circled digits and their like.
 inline constexpr CodeRange kOtherDigit[] = {
-    {0xB2, 0xB3},     {0xB9, 0xB9},     {0x1369, 0x1371}, {0x19DA, 0x19DA}, {0x2070, 0x2070},
-    {0x2074, 0x2079}, {0x2080, 0x2089}, {0x2460, 0x2468}, {0x2474, 0x247C}, {0x2488, 0x2490},
-    {0x24EA, 0x24EA}, {0x24F5, 0x24FD}, {0x24FF, 0x24FF}, {0x2776, 0x277E}, {0x2780, 0x2788},
+    {0xB2, 0xB3},     {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},   {0x2070, 0x2070},
+    {0x2074, 0x2079}, {0x2080, 0x2089},   {0x2460, 0x2468},   {0x2474, 0x247C},   {0x2488, 0x2490},
+    {0x24EA, 0x24EA}, {0x24F5, 0x24FD},   {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},
     {0x278A, 0x2792}, {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A}, {0x1F100, 0x1F10A}};
 // Ideographs that are numbers.
 inline constexpr char32_t kNumericIdeographs[] = {
@@ -144,7 +152,9 @@ inline constexpr char32_t kNumericIdeographs[] = {
     0xF978,  0xF9B2,  0xF9D1,  0xF9D3,  0xF9FD,  0x20001, 0x20064, 0x200E2, 0x20121, 0x2092A, 0x20983, 0x2098C,
     0x2099C, 0x20AEA, 0x20AFD, 0x20B19, 0x22390, 0x22998, 0x23B1B, 0x2626D, 0x2F890};
 
-inline utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
+inline utf8proc_category_t category(char32_t c) {
+  return utf8proc_category(static_cast<utf8proc_int32_t>(c));
+}
 
 }  // namespace detail
 
@@ -166,7 +176,9 @@ inline bool is_alpha(char32_t c) {
 inline bool is_decimal(char32_t c) {
   return c < 0x80 ? c >= '0' && c <= '9' : detail::category(c) == UTF8PROC_CATEGORY_ND;
 }
-inline bool is_digit(char32_t c) { return is_decimal(c) || (c >= 0x80 && detail::in_ranges(detail::kOtherDigit, c)); }
+inline bool is_digit(char32_t c) {
+  return is_decimal(c) || (c >= 0x80 && detail::in_ranges(detail::kOtherDigit, c));
+}
 inline bool is_numeric(char32_t c) {
   if (c < 0x80) return is_decimal(c);
   const auto k = detail::category(c);
@@ -176,7 +188,9 @@ inline bool is_numeric(char32_t c) {
   }
   return false;
 }
-inline bool is_alnum(char32_t c) { return is_alpha(c) || is_numeric(c); }
+inline bool is_alnum(char32_t c) {
+  return is_alpha(c) || is_numeric(c);
+}
 inline bool is_lower(char32_t c) {
   if (c < 0x80) return c >= 'a' && c <= 'z';
   return detail::category(c) == UTF8PROC_CATEGORY_LL || detail::in_ranges(detail::kOtherLowercase, c);
@@ -185,14 +199,35 @@ inline bool is_upper(char32_t c) {
   if (c < 0x80) return c >= 'A' && c <= 'Z';
   return detail::category(c) == UTF8PROC_CATEGORY_LU || detail::in_ranges(detail::kOtherUppercase, c);
 }
-inline bool is_title(char32_t c) { return c >= 0x80 && detail::category(c) == UTF8PROC_CATEGORY_LT; }
-inline bool is_cased(char32_t c) { return is_lower(c) || is_upper(c) || is_title(c); }
+inline bool is_title(char32_t c) {
+  return c >= 0x80 && detail::category(c) == UTF8PROC_CATEGORY_LT;
+}
+inline bool is_cased(char32_t c) {
+  return is_lower(c) || is_upper(c) || is_title(c);
+}
 /// Characters that Unicode skips when it looks for the end of a word in casing.
 inline bool is_case_ignorable(char32_t c) {
   switch (c) {
-    case 0x27: case 0x2E: case 0x3A: case 0xB7: case 0x387: case 0x55F: case 0x5F4: case 0x2018: case 0x2019:
-    case 0x2024: case 0x2027: case 0xFE13: case 0xFE52: case 0xFE55: case 0xFF07: case 0xFF0E: case 0xFF1A: return true;
-    default: break;
+    case 0x27:
+    case 0x2E:
+    case 0x3A:
+    case 0xB7:
+    case 0x387:
+    case 0x55F:
+    case 0x5F4:
+    case 0x2018:
+    case 0x2019:
+    case 0x2024:
+    case 0x2027:
+    case 0xFE13:
+    case 0xFE52:
+    case 0xFE55:
+    case 0xFF07:
+    case 0xFF0E:
+    case 0xFF1A:
+      return true;
+    default:
+      break;
   }
   const auto k = detail::category(c);
   return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
@@ -202,9 +237,17 @@ inline bool is_case_ignorable(char32_t c) {
 inline bool is_printable(char32_t c) {
   if (c < 0x80) return c >= 0x20 && c < 0x7F;
   switch (detail::category(c)) {
-    case UTF8PROC_CATEGORY_CC: case UTF8PROC_CATEGORY_CF: case UTF8PROC_CATEGORY_CS: case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN: case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP: case UTF8PROC_CATEGORY_ZS: return false;
-    default: return true;
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_ZS:
+      return false;
+    default:
+      return true;
   }
 }
 /// First character of an identifier (XID_Start and the underscore).
@@ -235,26 +278,28 @@ struct SpecialUpper {
 };
 // Unicode's SpecialCasing: characters whose upper case is longer than one character.
 inline constexpr SpecialUpper kSpecialUpper[] = {
-    {0xDF, {0x53, 0x53, 0}},          {0x149, {0x2BC, 0x4E, 0}},        {0x1F0, {0x4A, 0x30C, 0}},
-    {0x390, {0x399, 0x308, 0x301}},   {0x3B0, {0x3A5, 0x308, 0x301}},   {0x587, {0x535, 0x552, 0}},
-    {0x1E96, {0x48, 0x331, 0}},       {0x1E97, {0x54, 0x308, 0}},       {0x1E98, {0x57, 0x30A, 0}},
-    {0x1E99, {0x59, 0x30A, 0}},       {0x1E9A, {0x41, 0x2BE, 0}},       {0x1F50, {0x3A5, 0x313, 0}},
-    {0x1F52, {0x3A5, 0x313, 0x300}},  {0x1F54, {0x3A5, 0x313, 0x301}},  {0x1F56, {0x3A5, 0x313, 0x342}},
-    {0x1FB2, {0x1FBA, 0x399, 0}},     {0x1FB3, {0x391, 0x399, 0}},      {0x1FB4, {0x386, 0x399, 0}},
-    {0x1FB6, {0x391, 0x342, 0}},      {0x1FB7, {0x391, 0x342, 0x399}},  {0x1FBC, {0x391, 0x399, 0}},
-    {0x1FC2, {0x1FCA, 0x399, 0}},     {0x1FC3, {0x397, 0x399, 0}},      {0x1FC4, {0x389, 0x399, 0}},
-    {0x1FC6, {0x397, 0x342, 0}},      {0x1FC7, {0x397, 0x342, 0x399}},  {0x1FCC, {0x397, 0x399, 0}},
-    {0x1FD2, {0x399, 0x308, 0x300}},  {0x1FD3, {0x399, 0x308, 0x301}},  {0x1FD6, {0x399, 0x342, 0}},
-    {0x1FD7, {0x399, 0x308, 0x342}},  {0x1FE2, {0x3A5, 0x308, 0x300}},  {0x1FE3, {0x3A5, 0x308, 0x301}},
-    {0x1FE4, {0x3A1, 0x313, 0}},      {0x1FE6, {0x3A5, 0x342, 0}},      {0x1FE7, {0x3A5, 0x308, 0x342}},
-    {0x1FF2, {0x1FFA, 0x399, 0}},     {0x1FF3, {0x3A9, 0x399, 0}},      {0x1FF4, {0x38F, 0x399, 0}},
-    {0x1FF6, {0x3A9, 0x342, 0}},      {0x1FF7, {0x3A9, 0x342, 0x399}},  {0x1FFC, {0x3A9, 0x399, 0}},
-    {0xFB00, {0x46, 0x46, 0}},        {0xFB01, {0x46, 0x49, 0}},        {0xFB02, {0x46, 0x4C, 0}},
-    {0xFB03, {0x46, 0x46, 0x49}},     {0xFB04, {0x46, 0x46, 0x4C}},     {0xFB05, {0x53, 0x54, 0}},
-    {0xFB06, {0x53, 0x54, 0}},        {0xFB13, {0x544, 0x546, 0}},      {0xFB14, {0x544, 0x535, 0}},
-    {0xFB15, {0x544, 0x53B, 0}},      {0xFB16, {0x54E, 0x546, 0}},      {0xFB17, {0x544, 0x53D, 0}}};
+    {0xDF, {0x53, 0x53, 0}},         {0x149, {0x2BC, 0x4E, 0}},       {0x1F0, {0x4A, 0x30C, 0}},
+    {0x390, {0x399, 0x308, 0x301}},  {0x3B0, {0x3A5, 0x308, 0x301}},  {0x587, {0x535, 0x552, 0}},
+    {0x1E96, {0x48, 0x331, 0}},      {0x1E97, {0x54, 0x308, 0}},      {0x1E98, {0x57, 0x30A, 0}},
+    {0x1E99, {0x59, 0x30A, 0}},      {0x1E9A, {0x41, 0x2BE, 0}},      {0x1F50, {0x3A5, 0x313, 0}},
+    {0x1F52, {0x3A5, 0x313, 0x300}}, {0x1F54, {0x3A5, 0x313, 0x301}}, {0x1F56, {0x3A5, 0x313, 0x342}},
+    {0x1FB2, {0x1FBA, 0x399, 0}},    {0x1FB3, {0x391, 0x399, 0}},     {0x1FB4, {0x386, 0x399, 0}},
+    {0x1FB6, {0x391, 0x342, 0}},     {0x1FB7, {0x391, 0x342, 0x399}}, {0x1FBC, {0x391, 0x399, 0}},
+    {0x1FC2, {0x1FCA, 0x399, 0}},    {0x1FC3, {0x397, 0x399, 0}},     {0x1FC4, {0x389, 0x399, 0}},
+    {0x1FC6, {0x397, 0x342, 0}},     {0x1FC7, {0x397, 0x342, 0x399}}, {0x1FCC, {0x397, 0x399, 0}},
+    {0x1FD2, {0x399, 0x308, 0x300}}, {0x1FD3, {0x399, 0x308, 0x301}}, {0x1FD6, {0x399, 0x342, 0}},
+    {0x1FD7, {0x399, 0x308, 0x342}}, {0x1FE2, {0x3A5, 0x308, 0x300}}, {0x1FE3, {0x3A5, 0x308, 0x301}},
+    {0x1FE4, {0x3A1, 0x313, 0}},     {0x1FE6, {0x3A5, 0x342, 0}},     {0x1FE7, {0x3A5, 0x308, 0x342}},
+    {0x1FF2, {0x1FFA, 0x399, 0}},    {0x1FF3, {0x3A9, 0x399, 0}},     {0x1FF4, {0x38F, 0x399, 0}},
+    {0x1FF6, {0x3A9, 0x342, 0}},     {0x1FF7, {0x3A9, 0x342, 0x399}}, {0x1FFC, {0x3A9, 0x399, 0}},
+    {0xFB00, {0x46, 0x46, 0}},       {0xFB01, {0x46, 0x49, 0}},       {0xFB02, {0x46, 0x4C, 0}},
+    {0xFB03, {0x46, 0x46, 0x49}},    {0xFB04, {0x46, 0x46, 0x4C}},    {0xFB05, {0x53, 0x54, 0}},
+    {0xFB06, {0x53, 0x54, 0}},       {0xFB13, {0x544, 0x546, 0}},     {0xFB14, {0x544, 0x535, 0}},
+    {0xFB15, {0x544, 0x53B, 0}},     {0xFB16, {0x54E, 0x546, 0}},     {0xFB17, {0x544, 0x53D, 0}}};
 
-inline Mapped one(utf8proc_int32_t c) { return {{static_cast<char32_t>(c), 0, 0}, 1}; }
+inline Mapped one(utf8proc_int32_t c) {
+  return {{static_cast<char32_t>(c), 0, 0}, 1};
+}
 
 inline bool special_upper(char32_t c, Mapped& out) {
   if (c >= 0x1F80 && c < 0x1FB0) {  // Greek with iota subscript: the capital, then a capital iota
@@ -293,7 +338,8 @@ inline Mapped to_title(char32_t c) {
   const bool simple = (c >= 0x1F80 && c < 0x1FB0) || c == 0x1FB3 || c == 0x1FBC || c == 0x1FC3 || c == 0x1FCC ||
                       c == 0x1FF3 || c == 0x1FFC;
   Mapped mapped;
-  if (simple || !detail::special_upper(c, mapped)) return detail::one(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
+  if (simple || !detail::special_upper(c, mapped))
+    return detail::one(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
   for (std::size_t i = 1; i < mapped.count && c != 0x149; ++i) {
     const bool subscript = mapped.points[i] == 0x399 && c >= 0x1F00;
     mapped.points[i] = subscript ? 0x345 : to_lower(mapped.points[i]).points[0];
@@ -368,15 +414,17 @@ inline Decimal shortest_digits(double value) {
 inline Decimal significant_digits(double value, int count) {
   std::string buffer(static_cast<std::size_t>(count) + 32, '\0');
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), std::fabs(value),
-                                 std::chars_format::scientific, count - 1).ptr;
+                                 std::chars_format::scientific, count - 1)
+                       .ptr;
   return detail::parse_scientific({buffer.data(), static_cast<std::size_t>(end - buffer.data())});
 }
 
 /// |value| with `decimals` >= 0 digits after the point, correctly rounded; finite values only.
 inline std::string fixed_digits(double value, int decimals) {
   std::string buffer(static_cast<std::size_t>(decimals) + 330, '\0');
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), std::fabs(value),
-                                 std::chars_format::fixed, decimals).ptr;
+  const auto end =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), std::fabs(value), std::chars_format::fixed, decimals)
+          .ptr;
   buffer.resize(static_cast<std::size_t>(end - buffer.data()));
   return buffer;
 }
@@ -393,7 +441,8 @@ inline std::string place_point(const Decimal& d) {
   const int size = static_cast<int>(d.digits.size());
   if (d.point <= 0) return "0." + std::string(static_cast<std::size_t>(-d.point), '0') + d.digits;
   if (d.point >= size) return d.digits + std::string(static_cast<std::size_t>(d.point - size), '0');
-  return d.digits.substr(0, static_cast<std::size_t>(d.point)) + '.' + d.digits.substr(static_cast<std::size_t>(d.point));
+  return d.digits.substr(0, static_cast<std::size_t>(d.point)) + '.' +
+         d.digits.substr(static_cast<std::size_t>(d.point));
 }
 
 /// repr(float): shortest round trip, 1.0, 1e+16, inf, nan.
@@ -506,7 +555,10 @@ inline IntegerText parse_integer(std::string_view text, int base, std::int64_t& 
   std::uint64_t value = 0;
   bool too_large = false;
   for (const char c : digits) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'z' ? c - 'a' + 10 : c >= 'A' && c <= 'Z' ? c - 'A' + 10 : 99;
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'a' && c <= 'z' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'Z' ? c - 'A' + 10
+                                             : 99;
     if (digit >= base) return IntegerText::malformed;
     if (value > (std::uint64_t{1} << 63) / static_cast<std::uint64_t>(base)) too_large = true;
     value = value * static_cast<std::uint64_t>(base) + static_cast<std::uint64_t>(digit);
@@ -560,7 +612,9 @@ inline double round_float(double value, std::int64_t decimals) {
 
 /// a / b of two integers, correctly rounded even where they do not fit a double.
 inline double divide_integers(std::int64_t a, std::int64_t b) {
-  const auto magnitude = [](std::int64_t v) { return v < 0 ? 0 - static_cast<std::uint64_t>(v) : static_cast<std::uint64_t>(v); };
+  const auto magnitude = [](std::int64_t v) {
+    return v < 0 ? 0 - static_cast<std::uint64_t>(v) : static_cast<std::uint64_t>(v);
+  };
   const std::uint64_t ua = magnitude(a);
   const std::uint64_t ub = magnitude(b);
   constexpr std::uint64_t kExact = std::uint64_t{1} << 53;
@@ -597,7 +651,8 @@ inline int compare_integer_float(std::int64_t i, double d) {
 
 // --- quoting ---------------------------------------------------------------------------------------------------------
 
-/// repr(text): the quotes that need fewer escapes, and escapes for what does not print; with `ascii`, for all beyond it.
+/// repr(text): the quotes that need fewer escapes, and escapes for what does not print; with `ascii`, for all beyond
+/// it.
 inline void append_repr(std::string& out, std::string_view text, bool ascii = false) {
   const char quote = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos ? '"' : '\'';
   constexpr char kHex[] = "0123456789abcdef";

@@ -38,7 +38,8 @@ class Resolver {
     resolver.collect(program.body, symbols, false);
     TRITIUM_TRY(resolver.resolve(program.body, symbols, false));
     if (resolver.uses_self_) {
-      return make_error(Errc::unsupported, "a chat template cannot use 'self'", "template", "no reference to blocks", "self");
+      return make_error(Errc::unsupported, "a chat template cannot use 'self'", "template", "no reference to blocks",
+                        "self");
     }
     program.scope = symbols.scope();
     program.slots = root.slots;
@@ -128,9 +129,12 @@ class Resolver {
     if (e == nullptr) return;
     if (e->type == Expr::Type::name) {
       const auto& name = static_cast<const Name&>(*e);
-      if (name.use == Name::Use::load) on_load(name.text, symbols);
-      else if (name.use == Name::Use::store) on_store(name.text, symbols, in_branch);
-      else symbols.define(intern(name.text), Load::From::parameter);
+      if (name.use == Name::Use::load)
+        on_load(name.text, symbols);
+      else if (name.use == Name::Use::store)
+        on_store(name.text, symbols, in_branch);
+      else
+        symbols.define(intern(name.text), Load::From::parameter);
       return;
     }
     if (e->type == Expr::Type::namespace_attribute) on_load(static_cast<const NamespaceAttribute&>(*e).text, symbols);
@@ -143,7 +147,10 @@ class Resolver {
   void collect(const Block& body, Symbols& symbols, bool in_branch) {
     for (const StmtPtr& s : body) {
       switch (s->type) {
-        case Stmt::Type::text: case Stmt::Type::break_: case Stmt::Type::continue_: break;
+        case Stmt::Type::text:
+        case Stmt::Type::break_:
+        case Stmt::Type::continue_:
+          break;
         case Stmt::Type::print:
           for (const ExprPtr& e : static_cast<const Print&>(*s).values) collect(e.get(), symbols, in_branch);
           break;
@@ -156,18 +163,29 @@ class Resolver {
           collect(node.otherwise, symbols, true);
           break;
         }
-        case Stmt::Type::for_: collect(static_cast<const For&>(*s).iterable.get(), symbols, in_branch); break;
+        case Stmt::Type::for_:
+          collect(static_cast<const For&>(*s).iterable.get(), symbols, in_branch);
+          break;
         case Stmt::Type::set:
           collect(static_cast<const Set&>(*s).value.get(), symbols, in_branch);
           collect(static_cast<const Set&>(*s).target.get(), symbols, in_branch);
           break;
-        case Stmt::Type::set_block: collect(static_cast<const SetBlock&>(*s).target.get(), symbols, in_branch); break;
-        case Stmt::Type::with:
-          for (const auto& [target, value] : static_cast<const With&>(*s).bindings) collect(value.get(), symbols, in_branch);
+        case Stmt::Type::set_block:
+          collect(static_cast<const SetBlock&>(*s).target.get(), symbols, in_branch);
           break;
-        case Stmt::Type::macro: on_store(static_cast<const Macro&>(*s).callable.name, symbols, in_branch); break;
-        case Stmt::Type::call_block: collect(static_cast<const CallBlock&>(*s).call.get(), symbols, in_branch); break;
-        case Stmt::Type::filter_block: collect(static_cast<const FilterBlock&>(*s).filter.get(), symbols, in_branch); break;
+        case Stmt::Type::with:
+          for (const auto& [target, value] : static_cast<const With&>(*s).bindings)
+            collect(value.get(), symbols, in_branch);
+          break;
+        case Stmt::Type::macro:
+          on_store(static_cast<const Macro&>(*s).callable.name, symbols, in_branch);
+          break;
+        case Stmt::Type::call_block:
+          collect(static_cast<const CallBlock&>(*s).call.get(), symbols, in_branch);
+          break;
+        case Stmt::Type::filter_block:
+          collect(static_cast<const FilterBlock&>(*s).filter.get(), symbols, in_branch);
+          break;
       }
     }
   }
@@ -197,7 +215,8 @@ class Resolver {
   // --- slots ---------------------------------------------------------------------------------------------------------
 
   Error unknown_name(const std::string& name, std::uint32_t line) const {
-    return template_error(Errc::invalid_argument, "a name is used where Jinja gives it no scope", line, "a variable", name);
+    return template_error(Errc::invalid_argument, "a name is used where Jinja gives it no scope", line, "a variable",
+                          name);
   }
 
   // `soft`: inside an if or a conditional expression, where unknown filters are an error only when they are reached.
@@ -206,15 +225,18 @@ class Resolver {
     switch (e->type) {
       case Expr::Type::name: {
         auto& name = static_cast<Name&>(*e);
-        if (!lookup(&symbols, intern(name.text), symbols.activation, name.slot)) return unknown_name(name.text, e->line);
+        if (!lookup(&symbols, intern(name.text), symbols.activation, name.slot))
+          return unknown_name(name.text, e->line);
         break;
       }
       case Expr::Type::namespace_attribute: {
         auto& name = static_cast<NamespaceAttribute&>(*e);
-        if (!lookup(&symbols, intern(name.text), symbols.activation, name.slot)) return unknown_name(name.text, e->line);
+        if (!lookup(&symbols, intern(name.text), symbols.activation, name.slot))
+          return unknown_name(name.text, e->line);
         break;
       }
-      case Expr::Type::filter: case Expr::Type::test: {
+      case Expr::Type::filter:
+      case Expr::Type::test: {
         auto& node = static_cast<Apply&>(*e);
         const bool filter = e->type == Expr::Type::filter;
         node.function = filter ? find_name(kFilterNames, node.name) : find_name(kTestNames, node.name);
@@ -224,8 +246,11 @@ class Resolver {
         }
         break;
       }
-      case Expr::Type::conditional: soft = true; break;
-      default: break;
+      case Expr::Type::conditional:
+        soft = true;
+        break;
+      default:
+        break;
     }
     Status status;
     each_child(*e, [&](Expr* child) {
@@ -242,7 +267,10 @@ class Resolver {
 
   Status resolve(Stmt& s, Symbols& symbols, bool soft) {
     switch (s.type) {
-      case Stmt::Type::text: case Stmt::Type::break_: case Stmt::Type::continue_: return {};
+      case Stmt::Type::text:
+      case Stmt::Type::break_:
+      case Stmt::Type::continue_:
+        return {};
       case Stmt::Type::print:
         for (const ExprPtr& e : static_cast<Print&>(s).values) TRITIUM_TRY(resolve(e.get(), symbols, soft));
         return {};
@@ -254,7 +282,8 @@ class Resolver {
         }
         return resolve(node.otherwise, symbols, true);
       }
-      case Stmt::Type::for_: return resolve_for(static_cast<For&>(s), symbols, soft);
+      case Stmt::Type::for_:
+        return resolve_for(static_cast<For&>(s), symbols, soft);
       case Stmt::Type::set:
         TRITIUM_TRY(resolve(static_cast<Set&>(s).value.get(), symbols, soft));
         return resolve(static_cast<Set&>(s).target.get(), symbols, soft);
@@ -388,8 +417,10 @@ class Resolver {
 
   template <class To, class E>
   static auto& as(E& e) {
-    if constexpr (std::is_const_v<E>) return static_cast<const To&>(e);
-    else return static_cast<To&>(e);
+    if constexpr (std::is_const_v<E>)
+      return static_cast<const To&>(e);
+    else
+      return static_cast<To&>(e);
   }
 
   // Calls `visit` for each part of `e` in the order of Jinja's nodes, until it says false. Parts may be null.
@@ -398,8 +429,12 @@ class Resolver {
     using Part = std::conditional_t<std::is_const_v<E>, const Expr*, Expr*>;
     const auto see = [&](const ExprPtr& part) { return visit(static_cast<Part>(part.get())); };
     switch (e.type) {
-      case Expr::Type::constant: case Expr::Type::name: case Expr::Type::namespace_attribute: return true;
-      case Expr::Type::tuple: case Expr::Type::list:
+      case Expr::Type::constant:
+      case Expr::Type::name:
+      case Expr::Type::namespace_attribute:
+        return true;
+      case Expr::Type::tuple:
+      case Expr::Type::list:
         for (auto& item : as<Sequence>(e).items) {
           if (!see(item)) return false;
         }
@@ -409,9 +444,12 @@ class Resolver {
           if (!see(key) || !see(value)) return false;
         }
         return true;
-      case Expr::Type::unary: return see(as<Unary>(e).operand);
-      case Expr::Type::binary: return see(as<Binary>(e).left) && see(as<Binary>(e).right);
-      case Expr::Type::logic: return see(as<Logic>(e).left) && see(as<Logic>(e).right);
+      case Expr::Type::unary:
+        return see(as<Unary>(e).operand);
+      case Expr::Type::binary:
+        return see(as<Binary>(e).left) && see(as<Binary>(e).right);
+      case Expr::Type::logic:
+        return see(as<Logic>(e).left) && see(as<Logic>(e).right);
       case Expr::Type::concat:
         for (auto& part : as<Concat>(e).parts) {
           if (!see(part)) return false;
@@ -423,11 +461,16 @@ class Resolver {
           if (!see(operand)) return false;
         }
         return true;
-      case Expr::Type::attribute: return see(as<Attribute>(e).object);
-      case Expr::Type::subscript: return see(as<Subscript>(e).object) && see(as<Subscript>(e).index);
-      case Expr::Type::slice: return see(as<Slice>(e).start) && see(as<Slice>(e).stop) && see(as<Slice>(e).step);
-      case Expr::Type::call: return see(as<Call>(e).callee) && each_argument(as<Call>(e).arguments, visit);
-      case Expr::Type::filter: case Expr::Type::test:
+      case Expr::Type::attribute:
+        return see(as<Attribute>(e).object);
+      case Expr::Type::subscript:
+        return see(as<Subscript>(e).object) && see(as<Subscript>(e).index);
+      case Expr::Type::slice:
+        return see(as<Slice>(e).start) && see(as<Slice>(e).stop) && see(as<Slice>(e).step);
+      case Expr::Type::call:
+        return see(as<Call>(e).callee) && each_argument(as<Call>(e).arguments, visit);
+      case Expr::Type::filter:
+      case Expr::Type::test:
         return see(as<Apply>(e).operand) && each_argument(as<Apply>(e).arguments, visit);
       case Expr::Type::conditional:
         return see(as<Conditional>(e).test) && see(as<Conditional>(e).then) && see(as<Conditional>(e).otherwise);
@@ -471,12 +514,17 @@ class Resolver {
   static Use first_use(const Stmt& s, std::string_view name) {
     Use use = Use::none;
     const auto in = [&](const auto& part) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(part)>, ExprPtr>) use = first_use(part.get(), name);
-      else use = first_use(part, name);
+      if constexpr (std::is_same_v<std::decay_t<decltype(part)>, ExprPtr>)
+        use = first_use(part.get(), name);
+      else
+        use = first_use(part, name);
       return use != Use::none;
     };
     switch (s.type) {
-      case Stmt::Type::text: case Stmt::Type::break_: case Stmt::Type::continue_: break;
+      case Stmt::Type::text:
+      case Stmt::Type::break_:
+      case Stmt::Type::continue_:
+        break;
       case Stmt::Type::print:
         for (const ExprPtr& e : static_cast<const Print&>(s).values) {
           if (in(e)) return use;
@@ -516,7 +564,9 @@ class Resolver {
         in(node.body);
         break;
       }
-      case Stmt::Type::macro: in(static_cast<const Macro&>(s).callable); break;
+      case Stmt::Type::macro:
+        in(static_cast<const Macro&>(s).callable);
+        break;
       case Stmt::Type::call_block: {
         const auto& node = static_cast<const CallBlock&>(s);
         static_cast<void>(in(node.call) || in(node.callable));

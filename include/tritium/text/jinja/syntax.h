@@ -36,7 +36,7 @@ struct Load {
   From from = From::nothing;
   std::uint32_t target = 0;  ///< slot in the scope's own activation
   Slot outer;
-  std::uint32_t name = 0;    ///< index into Program::names
+  std::uint32_t name = 0;  ///< index into Program::names
 };
 
 /// What happens to variables when a scope is entered; when it is left, all of them are unset.
@@ -48,8 +48,24 @@ struct Scope {
 
 struct Expr {
   enum class Type : std::uint8_t {
-    constant, name, namespace_attribute, tuple, list, dict, unary, binary, logic, concat, compare, attribute, subscript,
-    slice, call, filter, test, conditional
+    constant,
+    name,
+    namespace_attribute,
+    tuple,
+    list,
+    dict,
+    unary,
+    binary,
+    logic,
+    concat,
+    compare,
+    attribute,
+    subscript,
+    slice,
+    call,
+    filter,
+    test,
+    conditional
   };
   const Type type;
   std::uint32_t line = 0;
@@ -183,7 +199,18 @@ struct Conditional final : Expr {
 
 struct Stmt {
   enum class Type : std::uint8_t {
-    text, print, if_, for_, set, set_block, with, macro, call_block, filter_block, break_, continue_
+    text,
+    print,
+    if_,
+    for_,
+    set,
+    set_block,
+    with,
+    macro,
+    call_block,
+    filter_block,
+    break_,
+    continue_
   };
   const Type type;
   std::uint32_t line = 0;
@@ -221,8 +248,8 @@ struct For final : Stmt {
   Block body;
   Block otherwise;
   bool uses_loop = false;
-  Slot loop;             ///< where the loop variable lives, when it is used
-  ExprPtr test_target;   ///< the target again, in the scope of the test
+  Slot loop;            ///< where the loop variable lives, when it is used
+  ExprPtr test_target;  ///< the target again, in the scope of the test
   Scope body_scope;
   Scope else_scope;
   Scope test_scope;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values of a template: Python's data model in small, strings that remember who wrote them, and the heap that owns it all.
+// Values of a template: Python's data model in small, strings that remember who wrote them, and the heap that owns it
+// all.
 //
 // A render creates every object on one Heap. Objects are counted; what is still alive when the render ends (cycles
 // through closures and namespaces) dies with the heap, and destruction never recurses. The heap counts bytes, so a
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,11 +31,11 @@ class Heap;
 
 /// What a render may use. One step is one node evaluated, one item iterated or 16 bytes of text moved.
 struct Limits {
-  std::uint64_t fuel = 50'000'000;             ///< steps of one render, whatever they are nested in
-  std::uint32_t depth = 200;                   ///< nesting of the syntax, of calls and of data
-  std::size_t output_bytes = 4u << 20;         ///< longest string, the rendered text included
-  std::size_t memory_bytes = 64u << 20;        ///< bytes alive at one time, beside the variables passed in
-  std::size_t template_bytes = 256u << 10;     ///< longest source
+  std::uint64_t fuel = 50'000'000;          ///< steps of one render, whatever they are nested in
+  std::uint32_t depth = 200;                ///< nesting of the syntax, of calls and of data
+  std::size_t output_bytes = 4u << 20;      ///< longest string, the rendered text included
+  std::size_t memory_bytes = 64u << 20;     ///< bytes alive at one time, beside the variables passed in
+  std::size_t template_bytes = 256u << 10;  ///< longest source
 };
 
 enum class Kind : std::uint8_t {
@@ -49,22 +51,22 @@ enum class Kind : std::uint8_t {
   list,
   tuple,
   dict,
-  view,      ///< dict.keys(), dict.values(), dict.items()
+  view,  ///< dict.keys(), dict.values(), dict.items()
   range,
   iterator,  ///< a lazy sequence that can be read once, as Python's generators
   name_space,
-  method,    ///< a method with its receiver
+  method,  ///< a method with its receiver
   macro,
   loop,
   cycler,
   joiner,
-  frame,     ///< variables of one activation; templates never see it
+  frame,  ///< variables of one activation; templates never see it
 };
 
 /// Base of everything on a Heap. `references` counts Values; the heap links all objects so that it can end cycles.
 struct Object {
-  Object* previous = nullptr;
-  Object* next = nullptr;
+  Object* newer = nullptr;
+  Object* older = nullptr;
   Heap* heap = nullptr;
   std::uint64_t bytes = 0;  ///< what it counts against the heap's budget
   std::uint32_t references = 0;
@@ -105,8 +107,8 @@ class Ref {
 
 /// Who wrote the bytes of a string: alternating runs, the first of which is `user` or the template's.
 struct Origin {
-  bool user = false;                  ///< of byte 0 (and of an empty string)
-  std::vector<std::uint32_t> flips;   ///< byte offsets where it changes, ascending, strictly inside the text
+  bool user = false;                 ///< of byte 0 (and of an empty string)
+  std::vector<std::uint32_t> flips;  ///< byte offsets where it changes, ascending, strictly inside the text
 
   [[nodiscard]] bool any_user() const { return user || !flips.empty(); }
   [[nodiscard]] bool at(std::size_t offset) const {
@@ -214,10 +216,10 @@ class Heap {
   ~Heap() {
     tearing_down_ = true;
     single_.fill(Value());
-    for (Object* o = first_; o != nullptr; o = o->next) o->drop();
+    for (Object* o = first_; o != nullptr; o = o->older) o->drop();
     while (first_ != nullptr) {
       Object* o = first_;
-      first_ = o->next;
+      first_ = o->older;
       delete o;
     }
   }
@@ -227,8 +229,8 @@ class Heap {
   Ref<T> make(std::size_t extra = 0) {
     T* o = new T();
     o->heap = this;
-    o->next = first_;
-    if (first_ != nullptr) first_->previous = o;
+    o->older = first_;
+    if (first_ != nullptr) first_->newer = o;
     first_ = o;
     o->bytes = sizeof(T) + extra;
     grow(o->bytes);
@@ -244,9 +246,11 @@ class Heap {
     while (!doomed_.empty()) {
       Object* dead = doomed_.back();
       doomed_.pop_back();
-      if (dead->previous != nullptr) dead->previous->next = dead->next;
-      else first_ = dead->next;
-      if (dead->next != nullptr) dead->next->previous = dead->previous;
+      if (dead->newer != nullptr)
+        dead->newer->older = dead->older;
+      else
+        first_ = dead->older;
+      if (dead->older != nullptr) dead->older->newer = dead->newer;
       shrink(dead->bytes);
       delete dead;
     }
@@ -258,8 +262,9 @@ class Heap {
     if (live_ > limits_.memory_bytes + allowance_) exhaust(Exhausted::memory);
   }
   void shrink(std::uint64_t bytes) { live_ -= bytes; }
-  /// Takes what is alive now (the variables passed in) out of the budget.
-  void exclude_live() { allowance_ = live_; }
+  /// What is made between these two calls (the variables passed in) does not count against the budget.
+  void begin_exempt() { allowance_ = std::numeric_limits<std::uint64_t>::max() / 2; }
+  void end_exempt() { allowance_ = live_; }
 
   /// Pays `steps`; false when a limit has been passed, now or earlier.
   [[nodiscard]] bool charge(std::uint64_t steps) {
@@ -324,7 +329,9 @@ struct Str final : Object {
   mutable std::size_t length_ = kUnknown;
 };
 
-inline const Str& Value::str() const { return as<Str>(); }
+inline const Str& Value::str() const {
+  return as<Str>();
+}
 
 inline Value Heap::string(std::string text, bool user) {
   if (text.size() > limits_.output_bytes) {
@@ -377,7 +384,8 @@ class StringBuilder {
   }
   void append(const Str& s) { append(s, 0, s.text.size()); }
   void repeat(std::string_view piece, std::int64_t times, bool user) {
-    for (std::int64_t i = 0; i < times && !piece.empty() && heap_->exhausted() == Exhausted::no; ++i) append(piece, user);
+    for (std::int64_t i = 0; i < times && !piece.empty() && heap_->exhausted() == Exhausted::no; ++i)
+      append(piece, user);
   }
 
   [[nodiscard]] std::size_t size() const { return text_.size(); }
