@@ -307,44 +307,72 @@ class Interpreter {
   bool every_character(const Value& s, Args& args, std::string_view name, Predicate predicate, Value& out);
   static bool cased_as(std::string_view text, bool upper);
 
-#define TRITIUM_JINJA_METHOD(name) bool name(const Value& self, Args& args, Value& out);
-  TRITIUM_JINJA_METHOD(str_capitalize)
-  TRITIUM_JINJA_METHOD(str_casefold) TRITIUM_JINJA_METHOD(str_center) TRITIUM_JINJA_METHOD(
-      str_count) TRITIUM_JINJA_METHOD(str_endswith) TRITIUM_JINJA_METHOD(str_expandtabs) TRITIUM_JINJA_METHOD(str_find)
-      TRITIUM_JINJA_METHOD(str_format) TRITIUM_JINJA_METHOD(str_format_map) TRITIUM_JINJA_METHOD(str_index)
-          TRITIUM_JINJA_METHOD(str_isalnum) TRITIUM_JINJA_METHOD(str_isalpha) TRITIUM_JINJA_METHOD(
-              str_isascii) TRITIUM_JINJA_METHOD(str_isdecimal) TRITIUM_JINJA_METHOD(str_isdigit)
-              TRITIUM_JINJA_METHOD(str_isidentifier) TRITIUM_JINJA_METHOD(str_islower) TRITIUM_JINJA_METHOD(
-                  str_isnumeric) TRITIUM_JINJA_METHOD(str_isprintable) TRITIUM_JINJA_METHOD(str_isspace)
-                  TRITIUM_JINJA_METHOD(str_istitle) TRITIUM_JINJA_METHOD(str_isupper) TRITIUM_JINJA_METHOD(
-                      str_join) TRITIUM_JINJA_METHOD(str_ljust) TRITIUM_JINJA_METHOD(str_lower)
-                      TRITIUM_JINJA_METHOD(str_lstrip) TRITIUM_JINJA_METHOD(str_partition) TRITIUM_JINJA_METHOD(
-                          str_removeprefix) TRITIUM_JINJA_METHOD(str_removesuffix) TRITIUM_JINJA_METHOD(str_replace)
-                          TRITIUM_JINJA_METHOD(str_rfind) TRITIUM_JINJA_METHOD(str_rindex) TRITIUM_JINJA_METHOD(
-                              str_rjust) TRITIUM_JINJA_METHOD(str_rpartition) TRITIUM_JINJA_METHOD(str_rsplit)
-                              TRITIUM_JINJA_METHOD(str_rstrip) TRITIUM_JINJA_METHOD(str_split) TRITIUM_JINJA_METHOD(
-                                  str_splitlines) TRITIUM_JINJA_METHOD(str_startswith) TRITIUM_JINJA_METHOD(str_strip)
-                                  TRITIUM_JINJA_METHOD(str_swapcase) TRITIUM_JINJA_METHOD(str_title)
-                                      TRITIUM_JINJA_METHOD(str_upper) TRITIUM_JINJA_METHOD(str_zfill)
-                                          TRITIUM_JINJA_METHOD(str_refused) TRITIUM_JINJA_METHOD(dict_get)
-                                              TRITIUM_JINJA_METHOD(dict_items) TRITIUM_JINJA_METHOD(dict_keys)
-                                                  TRITIUM_JINJA_METHOD(dict_values) TRITIUM_JINJA_METHOD(dict_copy)
-                                                      TRITIUM_JINJA_METHOD(dict_fromkeys) TRITIUM_JINJA_METHOD(
-                                                          sequence_count) TRITIUM_JINJA_METHOD(sequence_index)
-                                                          TRITIUM_JINJA_METHOD(list_copy)
-                                                              TRITIUM_JINJA_METHOD(float_is_integer)
-                                                                  TRITIUM_JINJA_METHOD(int_bit_length)
-                                                                      TRITIUM_JINJA_METHOD(number_conjugate)
-                                                                          TRITIUM_JINJA_METHOD(loop_cycle)
-                                                                              TRITIUM_JINJA_METHOD(loop_changed)
-                                                                                  TRITIUM_JINJA_METHOD(cycler_next)
-                                                                                      TRITIUM_JINJA_METHOD(cycler_reset)
-#undef TRITIUM_JINJA_METHOD
+  bool str_capitalize(const Value& self, Args& args, Value& out);
+  bool str_casefold(const Value& self, Args& args, Value& out);
+  bool str_center(const Value& self, Args& args, Value& out);
+  bool str_count(const Value& self, Args& args, Value& out);
+  bool str_endswith(const Value& self, Args& args, Value& out);
+  bool str_expandtabs(const Value& self, Args& args, Value& out);
+  bool str_find(const Value& self, Args& args, Value& out);
+  bool str_format(const Value& self, Args& args, Value& out);
+  bool str_format_map(const Value& self, Args& args, Value& out);
+  bool str_index(const Value& self, Args& args, Value& out);
+  bool str_isalnum(const Value& self, Args& args, Value& out);
+  bool str_isalpha(const Value& self, Args& args, Value& out);
+  bool str_isascii(const Value& self, Args& args, Value& out);
+  bool str_isdecimal(const Value& self, Args& args, Value& out);
+  bool str_isdigit(const Value& self, Args& args, Value& out);
+  bool str_isidentifier(const Value& self, Args& args, Value& out);
+  bool str_islower(const Value& self, Args& args, Value& out);
+  bool str_isnumeric(const Value& self, Args& args, Value& out);
+  bool str_isprintable(const Value& self, Args& args, Value& out);
+  bool str_isspace(const Value& self, Args& args, Value& out);
+  bool str_istitle(const Value& self, Args& args, Value& out);
+  bool str_isupper(const Value& self, Args& args, Value& out);
+  bool str_join(const Value& self, Args& args, Value& out);
+  bool str_ljust(const Value& self, Args& args, Value& out);
+  bool str_lower(const Value& self, Args& args, Value& out);
+  bool str_lstrip(const Value& self, Args& args, Value& out);
+  bool str_partition(const Value& self, Args& args, Value& out);
+  bool str_removeprefix(const Value& self, Args& args, Value& out);
+  bool str_removesuffix(const Value& self, Args& args, Value& out);
+  bool str_replace(const Value& self, Args& args, Value& out);
+  bool str_rfind(const Value& self, Args& args, Value& out);
+  bool str_rindex(const Value& self, Args& args, Value& out);
+  bool str_rjust(const Value& self, Args& args, Value& out);
+  bool str_rpartition(const Value& self, Args& args, Value& out);
+  bool str_rsplit(const Value& self, Args& args, Value& out);
+  bool str_rstrip(const Value& self, Args& args, Value& out);
+  bool str_split(const Value& self, Args& args, Value& out);
+  bool str_splitlines(const Value& self, Args& args, Value& out);
+  bool str_startswith(const Value& self, Args& args, Value& out);
+  bool str_strip(const Value& self, Args& args, Value& out);
+  bool str_swapcase(const Value& self, Args& args, Value& out);
+  bool str_title(const Value& self, Args& args, Value& out);
+  bool str_upper(const Value& self, Args& args, Value& out);
+  bool str_zfill(const Value& self, Args& args, Value& out);
+  bool str_refused(const Value& self, Args& args, Value& out);
+  bool dict_get(const Value& self, Args& args, Value& out);
+  bool dict_items(const Value& self, Args& args, Value& out);
+  bool dict_keys(const Value& self, Args& args, Value& out);
+  bool dict_values(const Value& self, Args& args, Value& out);
+  bool dict_copy(const Value& self, Args& args, Value& out);
+  bool dict_fromkeys(const Value& self, Args& args, Value& out);
+  bool sequence_count(const Value& self, Args& args, Value& out);
+  bool sequence_index(const Value& self, Args& args, Value& out);
+  bool list_copy(const Value& self, Args& args, Value& out);
+  bool float_is_integer(const Value& self, Args& args, Value& out);
+  bool int_bit_length(const Value& self, Args& args, Value& out);
+  bool number_conjugate(const Value& self, Args& args, Value& out);
+  bool loop_cycle(const Value& self, Args& args, Value& out);
+  bool loop_changed(const Value& self, Args& args, Value& out);
+  bool cycler_next(const Value& self, Args& args, Value& out);
+  bool cycler_reset(const Value& self, Args& args, Value& out);
 
-      // --- format.h
-      // ------------------------------------------------------------------------------------------------------
+  // --- format.h
+  // ------------------------------------------------------------------------------------------------------
 
-      struct FormatSpec;
+  struct FormatSpec;
   bool percent_format(const Value& format, const Value& arguments, Value& out);
   bool percent_number(char conversion, const Value& v, int precision, bool alternate, std::string& sign,
                       std::string& digits);
@@ -364,67 +392,94 @@ class Interpreter {
   using TestFunction = bool (Interpreter::*)(const Value& v, Args& args, bool& out);
   using GlobalFunction = bool (Interpreter::*)(Args& args, Value& out);
 
-#define TRITIUM_JINJA_FILTER(name) bool name(const Value& v, Args& args, Value& out);
-  TRITIUM_JINJA_FILTER(filter_abs)
-  TRITIUM_JINJA_FILTER(filter_attr) TRITIUM_JINJA_FILTER(filter_batch) TRITIUM_JINJA_FILTER(
-      filter_capitalize) TRITIUM_JINJA_FILTER(filter_center) TRITIUM_JINJA_FILTER(filter_length)
-      TRITIUM_JINJA_FILTER(filter_default) TRITIUM_JINJA_FILTER(filter_dictsort) TRITIUM_JINJA_FILTER(
-          filter_escape) TRITIUM_JINJA_FILTER(filter_filesizeformat) TRITIUM_JINJA_FILTER(filter_first)
-          TRITIUM_JINJA_FILTER(filter_float) TRITIUM_JINJA_FILTER(filter_forceescape) TRITIUM_JINJA_FILTER(
-              filter_format) TRITIUM_JINJA_FILTER(filter_groupby) TRITIUM_JINJA_FILTER(filter_indent)
-              TRITIUM_JINJA_FILTER(filter_int) TRITIUM_JINJA_FILTER(filter_items) TRITIUM_JINJA_FILTER(
-                  filter_join) TRITIUM_JINJA_FILTER(filter_last) TRITIUM_JINJA_FILTER(filter_list)
-                  TRITIUM_JINJA_FILTER(filter_lower) TRITIUM_JINJA_FILTER(filter_map) TRITIUM_JINJA_FILTER(
-                      filter_max) TRITIUM_JINJA_FILTER(filter_min) TRITIUM_JINJA_FILTER(filter_refused)
-                      TRITIUM_JINJA_FILTER(filter_reject) TRITIUM_JINJA_FILTER(filter_rejectattr) TRITIUM_JINJA_FILTER(
-                          filter_replace) TRITIUM_JINJA_FILTER(filter_reverse) TRITIUM_JINJA_FILTER(filter_round)
-                          TRITIUM_JINJA_FILTER(filter_safe) TRITIUM_JINJA_FILTER(filter_select) TRITIUM_JINJA_FILTER(
-                              filter_selectattr) TRITIUM_JINJA_FILTER(filter_slice) TRITIUM_JINJA_FILTER(filter_sort)
-                              TRITIUM_JINJA_FILTER(filter_string) TRITIUM_JINJA_FILTER(filter_sum) TRITIUM_JINJA_FILTER(
-                                  filter_title) TRITIUM_JINJA_FILTER(filter_tojson) TRITIUM_JINJA_FILTER(filter_trim)
-                                  TRITIUM_JINJA_FILTER(filter_truncate) TRITIUM_JINJA_FILTER(
-                                      filter_unique) TRITIUM_JINJA_FILTER(filter_upper)
-                                      TRITIUM_JINJA_FILTER(filter_urlencode) TRITIUM_JINJA_FILTER(
-                                          filter_wordcount) TRITIUM_JINJA_FILTER(filter_xmlattr)
-#undef TRITIUM_JINJA_FILTER
-#define TRITIUM_JINJA_TEST(name) bool name(const Value& v, Args& args, bool& out);
-                                          TRITIUM_JINJA_TEST(test_odd) TRITIUM_JINJA_TEST(test_even) TRITIUM_JINJA_TEST(
-                                              test_divisibleby) TRITIUM_JINJA_TEST(test_defined)
-                                              TRITIUM_JINJA_TEST(test_undefined) TRITIUM_JINJA_TEST(
-                                                  test_filter) TRITIUM_JINJA_TEST(test_test) TRITIUM_JINJA_TEST(test_none)
-                                                  TRITIUM_JINJA_TEST(test_boolean) TRITIUM_JINJA_TEST(
-                                                      test_false) TRITIUM_JINJA_TEST(test_true) TRITIUM_JINJA_TEST(test_integer)
-                                                      TRITIUM_JINJA_TEST(test_float) TRITIUM_JINJA_TEST(
-                                                          test_lower) TRITIUM_JINJA_TEST(test_upper)
-                                                          TRITIUM_JINJA_TEST(test_string) TRITIUM_JINJA_TEST(
-                                                              test_mapping) TRITIUM_JINJA_TEST(test_number)
-                                                              TRITIUM_JINJA_TEST(test_sequence) TRITIUM_JINJA_TEST(
-                                                                  test_iterable) TRITIUM_JINJA_TEST(test_callable)
-                                                                  TRITIUM_JINJA_TEST(test_sameas) TRITIUM_JINJA_TEST(
-                                                                      test_escaped) TRITIUM_JINJA_TEST(test_in)
-                                                                      TRITIUM_JINJA_TEST(test_eq) TRITIUM_JINJA_TEST(
-                                                                          test_ne) TRITIUM_JINJA_TEST(test_gt)
-                                                                          TRITIUM_JINJA_TEST(test_ge) TRITIUM_JINJA_TEST(
-                                                                              test_lt) TRITIUM_JINJA_TEST(test_le)
-#undef TRITIUM_JINJA_TEST
-#define TRITIUM_JINJA_GLOBAL(name) bool name(Args& args, Value& out);
-                                                                              TRITIUM_JINJA_GLOBAL(
-                                                                                  global_range) TRITIUM_JINJA_GLOBAL(global_dict)
-                                                                                  TRITIUM_JINJA_GLOBAL(global_lipsum)
-                                                                                      TRITIUM_JINJA_GLOBAL(
-                                                                                          global_cycler)
-                                                                                          TRITIUM_JINJA_GLOBAL(
-                                                                                              global_joiner)
-                                                                                              TRITIUM_JINJA_GLOBAL(
-                                                                                                  global_namespace)
-                                                                                                  TRITIUM_JINJA_GLOBAL(
-                                                                                                      global_raise_exception)
-                                                                                                      TRITIUM_JINJA_GLOBAL(
-                                                                                                          global_strftime_now)
-#undef TRITIUM_JINJA_GLOBAL
+  bool filter_abs(const Value& v, Args& args, Value& out);
+  bool filter_attr(const Value& v, Args& args, Value& out);
+  bool filter_batch(const Value& v, Args& args, Value& out);
+  bool filter_capitalize(const Value& v, Args& args, Value& out);
+  bool filter_center(const Value& v, Args& args, Value& out);
+  bool filter_length(const Value& v, Args& args, Value& out);
+  bool filter_default(const Value& v, Args& args, Value& out);
+  bool filter_dictsort(const Value& v, Args& args, Value& out);
+  bool filter_escape(const Value& v, Args& args, Value& out);
+  bool filter_filesizeformat(const Value& v, Args& args, Value& out);
+  bool filter_first(const Value& v, Args& args, Value& out);
+  bool filter_float(const Value& v, Args& args, Value& out);
+  bool filter_forceescape(const Value& v, Args& args, Value& out);
+  bool filter_format(const Value& v, Args& args, Value& out);
+  bool filter_groupby(const Value& v, Args& args, Value& out);
+  bool filter_indent(const Value& v, Args& args, Value& out);
+  bool filter_int(const Value& v, Args& args, Value& out);
+  bool filter_items(const Value& v, Args& args, Value& out);
+  bool filter_join(const Value& v, Args& args, Value& out);
+  bool filter_last(const Value& v, Args& args, Value& out);
+  bool filter_list(const Value& v, Args& args, Value& out);
+  bool filter_lower(const Value& v, Args& args, Value& out);
+  bool filter_map(const Value& v, Args& args, Value& out);
+  bool filter_max(const Value& v, Args& args, Value& out);
+  bool filter_min(const Value& v, Args& args, Value& out);
+  bool filter_refused(const Value& v, Args& args, Value& out);
+  bool filter_reject(const Value& v, Args& args, Value& out);
+  bool filter_rejectattr(const Value& v, Args& args, Value& out);
+  bool filter_replace(const Value& v, Args& args, Value& out);
+  bool filter_reverse(const Value& v, Args& args, Value& out);
+  bool filter_round(const Value& v, Args& args, Value& out);
+  bool filter_safe(const Value& v, Args& args, Value& out);
+  bool filter_select(const Value& v, Args& args, Value& out);
+  bool filter_selectattr(const Value& v, Args& args, Value& out);
+  bool filter_slice(const Value& v, Args& args, Value& out);
+  bool filter_sort(const Value& v, Args& args, Value& out);
+  bool filter_string(const Value& v, Args& args, Value& out);
+  bool filter_sum(const Value& v, Args& args, Value& out);
+  bool filter_title(const Value& v, Args& args, Value& out);
+  bool filter_tojson(const Value& v, Args& args, Value& out);
+  bool filter_trim(const Value& v, Args& args, Value& out);
+  bool filter_truncate(const Value& v, Args& args, Value& out);
+  bool filter_unique(const Value& v, Args& args, Value& out);
+  bool filter_upper(const Value& v, Args& args, Value& out);
+  bool filter_urlencode(const Value& v, Args& args, Value& out);
+  bool filter_wordcount(const Value& v, Args& args, Value& out);
+  bool filter_xmlattr(const Value& v, Args& args, Value& out);
+  bool test_odd(const Value& v, Args& args, bool& out);
+  bool test_even(const Value& v, Args& args, bool& out);
+  bool test_divisibleby(const Value& v, Args& args, bool& out);
+  bool test_defined(const Value& v, Args& args, bool& out);
+  bool test_undefined(const Value& v, Args& args, bool& out);
+  bool test_filter(const Value& v, Args& args, bool& out);
+  bool test_test(const Value& v, Args& args, bool& out);
+  bool test_none(const Value& v, Args& args, bool& out);
+  bool test_boolean(const Value& v, Args& args, bool& out);
+  bool test_false(const Value& v, Args& args, bool& out);
+  bool test_true(const Value& v, Args& args, bool& out);
+  bool test_integer(const Value& v, Args& args, bool& out);
+  bool test_float(const Value& v, Args& args, bool& out);
+  bool test_lower(const Value& v, Args& args, bool& out);
+  bool test_upper(const Value& v, Args& args, bool& out);
+  bool test_string(const Value& v, Args& args, bool& out);
+  bool test_mapping(const Value& v, Args& args, bool& out);
+  bool test_number(const Value& v, Args& args, bool& out);
+  bool test_sequence(const Value& v, Args& args, bool& out);
+  bool test_iterable(const Value& v, Args& args, bool& out);
+  bool test_callable(const Value& v, Args& args, bool& out);
+  bool test_sameas(const Value& v, Args& args, bool& out);
+  bool test_escaped(const Value& v, Args& args, bool& out);
+  bool test_in(const Value& v, Args& args, bool& out);
+  bool test_eq(const Value& v, Args& args, bool& out);
+  bool test_ne(const Value& v, Args& args, bool& out);
+  bool test_gt(const Value& v, Args& args, bool& out);
+  bool test_ge(const Value& v, Args& args, bool& out);
+  bool test_lt(const Value& v, Args& args, bool& out);
+  bool test_le(const Value& v, Args& args, bool& out);
+  bool global_range(Args& args, Value& out);
+  bool global_dict(Args& args, Value& out);
+  bool global_lipsum(Args& args, Value& out);
+  bool global_cycler(Args& args, Value& out);
+  bool global_joiner(Args& args, Value& out);
+  bool global_namespace(Args& args, Value& out);
+  bool global_raise_exception(Args& args, Value& out);
+  bool global_strftime_now(Args& args, Value& out);
 
-      /// A path such as "a.0.b": numbers and names to look up one after the other.
-      struct AttributePath {
+  /// A path such as "a.0.b": numbers and names to look up one after the other.
+  struct AttributePath {
     std::vector<Value> parts;
   };
   bool attribute_path(const Value& spec, AttributePath& out);
