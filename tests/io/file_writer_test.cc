@@ -2,6 +2,7 @@
 #include "tritium/io/file_writer.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -9,6 +10,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <cstdarg>
 #include <random>
 
 #include "io/allocation_meter.h"
@@ -26,6 +28,11 @@ struct Faults {
   bool interrupt = false;  // every other call to write or pread fails with EINTR
   bool short_reads = false;
   int read_error = 0;
+  bool file_ends_early = false;
+  int map_error = 0;
+  int reserve_error = 0;
+  int create_error = 0;
+  int create_failures = 0;  // how many times
   int fsync_error = 0;
   int fsync_after = 0;
   int close_error = 0;
@@ -69,9 +76,32 @@ ssize_t pread(int descriptor, void* bytes, size_t size, off_t offset) {
   if (faults != nullptr) {
     if (faults->interrupt && ++faults->calls % 2 == 1) return fail_with(EINTR);
     if (faults->read_error != 0) return fail_with(faults->read_error);
+    if (faults->file_ends_early) return 0;
     if (faults->short_reads && size > 7) size = 7 + size / 3;
   }
   return system_call(SYS_pread64, descriptor, bytes, size, offset);
+}
+void* mmap(void* address, size_t size, int protection, int flags, int descriptor, off_t offset) noexcept {
+  if (faults != nullptr && faults->map_error != 0 && descriptor >= 0) {
+    errno = faults->map_error;
+    return MAP_FAILED;
+  }
+  return reinterpret_cast<void*>(system_call(SYS_mmap, address, size, protection, flags, descriptor, offset));
+}
+int fallocate(int descriptor, int mode, off_t offset, off_t size) {
+  if (faults != nullptr && faults->reserve_error != 0) return fail_with(faults->reserve_error);
+  return static_cast<int>(system_call(SYS_fallocate, descriptor, mode, offset, size));
+}
+int openat(int folder, const char* path, int flags, ...) {
+  if (faults != nullptr && (flags & O_CREAT) != 0 && faults->create_failures > 0) {
+    --faults->create_failures;
+    return fail_with(faults->create_error);
+  }
+  va_list rest;
+  va_start(rest, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  return static_cast<int>(system_call(SYS_openat, folder, path, flags, mode));
 }
 int fsync(int descriptor) {
   if (faults != nullptr) {
@@ -429,5 +459,84 @@ TEST_CASE("short memory ends in an error, not in an exception", "[file_writer]")
   }
   CHECK(failures > 0);
   CHECK(file_contents(folder / "out") == "new");
+  CHECK(folder.entries() == std::vector<std::string>{"out"});
+}
+
+TEST_CASE("a file system that cannot map is read instead, a real failure is reported", "[file_writer][mapped_file]") {
+  const TemporaryFolder folder;
+  const std::string content = pattern(100'000);
+  write_file(folder / "f", content);
+  Faults plan;
+  plan.map_error = ENODEV;
+  {
+    const FaultScope scope(plan);
+    const MappedFile file = value_of(MappedFile::open(folder / "f"));
+    CHECK_FALSE(file.mapped());
+    CHECK(std::memcmp(file.bytes().data(), content.data(), content.size()) == 0);
+  }
+  plan.map_error = ENOMEM;
+  {
+    const FaultScope scope(plan);
+    const auto file = MappedFile::open(folder / "f");
+    CHECK(contains(message_of(file), "cannot map file"));
+    CHECK(file.error().code == Errc::out_of_memory);
+  }
+  plan.map_error = EAGAIN;
+  {
+    const FaultScope scope(plan);
+    CHECK(MappedFile::open(folder / "f").error().code == Errc::io);
+  }
+  plan = {};
+  plan.file_ends_early = true;
+  const FaultScope scope(plan);
+  CHECK(
+      contains(message_of(MappedFile::open(folder / "f", FileAccess::read)), "file became shorter while it was read"));
+}
+
+TEST_CASE("a disk without room is found before the work", "[file_writer]") {
+  const TemporaryFolder folder;
+  write_file(folder / "out", "old");
+  Faults plan;
+  plan.reserve_error = ENOSPC;
+  {
+    AtomicFileWriter writer = value_of(AtomicFileWriter::create(folder / "out"));
+    const FaultScope scope(plan);
+    const std::string message = message_of(writer.reserve(123'456));
+    CHECK(contains(message, "expected room for 123456 bytes, found No space left on device after 0 bytes"));
+  }
+  CHECK(folder.entries() == std::vector<std::string>{"out"});
+  plan.reserve_error = EOPNOTSUPP;  // not every file system can tell
+  AtomicFileWriter writer = value_of(AtomicFileWriter::create(folder / "out"));
+  {
+    const FaultScope scope(plan);
+    require_ok(writer.reserve(123'456));
+    require_ok(writer.write("new"));
+    require_ok(writer.commit());
+  }
+  CHECK(file_contents(folder / "out") == "new");
+}
+
+TEST_CASE("the temporary's name is tried again, and not for ever", "[file_writer]") {
+  const TemporaryFolder folder;
+  Faults plan;
+  plan.create_error = EEXIST;
+  plan.create_failures = 3;
+  {
+    const FaultScope scope(plan);
+    require_ok(write_whole(folder / "out", "content", 7));
+  }
+  CHECK(plan.create_failures == 0);
+  CHECK(file_contents(folder / "out") == "content");
+  plan.create_failures = 1000;
+  {
+    const FaultScope scope(plan);
+    CHECK(contains(message_of(AtomicFileWriter::create(folder / "out")), "File exists"));
+  }
+  plan.create_error = EROFS;
+  {
+    const FaultScope scope(plan);
+    CHECK(contains(message_of(AtomicFileWriter::create(folder / "out")), "Read-only file system"));
+  }
+  CHECK(file_contents(folder / "out") == "content");
   CHECK(folder.entries() == std::vector<std::string>{"out"});
 }

@@ -96,3 +96,18 @@ TEST_CASE("damaged .npy files are refused", "[npy]") {
   refuses(good + "x", "60 bytes, found 61");
   CHECK_FALSE(read_npy<double>(test_data("python-f4.npy")).ok());
 }
+
+TEST_CASE("version 2.0 has a longer length", "[npy]") {
+  const TemporaryFolder folder;
+  std::string bytes = file_contents(test_data("python-f4.npy"));
+  bytes[6] = 2;
+  bytes.insert(10, std::string(2, '\0'));
+  write_file(folder / "v2.npy", bytes);
+  CHECK(value_of(read_npy<float>(folder / "v2.npy")).values ==
+        value_of(read_npy<float>(test_data("python-f4.npy"))).values);
+  write_file(folder / "cut.npy", std::string_view(bytes).substr(0, 11));
+  CHECK(contains(message_of(read_npy<float>(folder / "cut.npy")), "header length at byte 8"));
+  bytes[11] = 127;
+  write_file(folder / "long.npy", bytes);
+  CHECK(contains(message_of(read_npy<float>(folder / "long.npy")), "file ends too early"));
+}
