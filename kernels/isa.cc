@@ -2,7 +2,7 @@
 // The tables of all tiers, built on first use.
 #include "kernels/fill.h"
 
-TRITIUM_NAMESPACE_BEGIN
+TRITIUM_SEAM_BEGIN
 
 const KernelTable* kernel_table(Tier tier) {
   struct Tables {
@@ -25,4 +25,4 @@ const KernelTable* kernel_table(Tier tier) {
   return tables.compiled[i] ? &tables.table[i] : nullptr;
 }
 
-TRITIUM_NAMESPACE_END
+TRITIUM_SEAM_END

@@ -105,6 +105,19 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
   }                           \
   }
 
+// Types and functions that the compiled kernel library shares with its users, whatever flags either was built with: plain
+// data, and members that are always inlined. Headers-only builds have no such seam and tag everything.
+#if TRITIUM_DISPATCH
+#define TRITIUM_SEAM_BEGIN \
+  namespace tritium {      \
+  inline namespace seam_v0 {
+#else
+#define TRITIUM_SEAM_BEGIN TRITIUM_NAMESPACE_BEGIN
+#endif
+#define TRITIUM_SEAM_END \
+  }                      \
+  }
+
 // --- attributes ------------------------------------------------------------------------------------------------------
 #if defined(__GNUC__) || defined(__clang__)
 #define TRITIUM_INLINE inline __attribute__((always_inline))

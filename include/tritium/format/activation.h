@@ -10,17 +10,6 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
-/// What kernels read. Rows of `scales` and the sums are `groups` long (1 when group is 0).
-struct Q8View {
-  const std::int8_t* codes = nullptr;  ///< (m, stride)
-  std::size_t stride = 0;              ///< bytes from one row to the next, a multiple of 64
-  const float* scales = nullptr;       ///< (m, groups) value of one code step
-  const std::int32_t* sums = nullptr;  ///< (m, groups) sum of the codes under each scale
-  const std::int32_t* sums16 = nullptr;  ///< (m, 2 groups) sums of 16 codes; only for group 32
-  std::size_t groups = 1;
-  std::size_t group = 0;
-};
-
 /// Codes are padded to this many inputs a row: a multiple of 64 past the largest padded k of any format.
 constexpr std::size_t q8_stride(std::size_t k) { return round_up(k, 512) + 64; }
 constexpr std::size_t q8_groups(std::size_t k, std::size_t group) { return group == 0 ? 1 : q8_stride(k) / group; }
@@ -31,6 +20,20 @@ constexpr std::size_t q8_bytes(std::size_t m, std::size_t k, std::size_t group) 
   const std::size_t words = groups * (group == 0 ? 2 : 4);
   return m * q8_stride(k) + round_up(m * words * 4, kLineBytes);
 }
+
+TRITIUM_NAMESPACE_END
+TRITIUM_SEAM_BEGIN
+
+/// What kernels read. Rows of `scales` and the sums are `groups` long (1 when group is 0).
+struct Q8View {
+  const std::int8_t* codes = nullptr;  ///< (m, stride)
+  std::size_t stride = 0;              ///< bytes from one row to the next, a multiple of 64
+  const float* scales = nullptr;       ///< (m, groups) value of one code step
+  const std::int32_t* sums = nullptr;  ///< (m, groups) sum of the codes under each scale
+  const std::int32_t* sums16 = nullptr;  ///< (m, 2 groups) sums of 16 codes; only for group 32
+  std::size_t groups = 1;
+  std::size_t group = 0;
+};
 
 /// Writable rows over memory that the caller owns.
 struct Q8Rows {
@@ -45,7 +48,7 @@ struct Q8Rows {
   std::size_t group = 0;
 
   /// Lays rows over `memory`: q8_bytes(m, k, group) bytes on a 64-byte boundary.
-  static Q8Rows bind(std::byte* memory, std::size_t m, std::size_t k, std::size_t group) {
+  static TRITIUM_INLINE Q8Rows bind(std::byte* memory, std::size_t m, std::size_t k, std::size_t group) {
     TRITIUM_ASSUME(group == 0 || group == 32);
     Q8Rows rows;
     rows.m = m;
@@ -59,7 +62,7 @@ struct Q8Rows {
     rows.sums16 = group == 0 ? nullptr : rows.sums + m * rows.groups;
     return rows;
   }
-  [[nodiscard]] Q8View view() const { return {codes, stride, scales, sums, sums16, groups, group}; }
+  [[nodiscard]] TRITIUM_INLINE Q8View view() const { return {codes, stride, scales, sums, sums16, groups, group}; }
 };
 
-TRITIUM_NAMESPACE_END
+TRITIUM_SEAM_END

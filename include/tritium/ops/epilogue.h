@@ -7,7 +7,7 @@
 
 #include "tritium/core/config.h"
 
-TRITIUM_NAMESPACE_BEGIN
+TRITIUM_SEAM_BEGIN
 
 enum class Activation : std::uint8_t { none, silu, gelu_tanh, gelu_erf, relu2 };
 
@@ -21,4 +21,4 @@ struct Epilogue {
   std::size_t residual_stride = 0;   ///< elements from one row to the next
 };
 
-TRITIUM_NAMESPACE_END
+TRITIUM_SEAM_END

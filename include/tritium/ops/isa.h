@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "tritium/core/status.h"
+#include "tritium/ops/kernel_table.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -24,8 +25,6 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
-/// In order of preference within an architecture.
-enum class Tier : std::uint8_t { portable, avx2, avx2_vnni, avx512, avx512_vnni, amx, neon, neon_dotprod, neon_i8mm, sve };
 inline constexpr std::size_t kTierCount = 10;
 
 struct TierInfo {
@@ -163,11 +162,6 @@ inline bool cpu_has(Tier tier) {
   }
   return false;
 }
-
-struct KernelTable;
-
-/// The kernels of a tier, or null when the tier was not compiled in. In dispatch mode tritium::kernels defines it.
-const KernelTable* kernel_table(Tier tier);
 
 /// The tier that serves and how it was chosen.
 struct IsaChoice {

@@ -10,7 +10,7 @@
 #include "tritium/format/formats.h"
 #include "tritium/ops/epilogue.h"
 
-TRITIUM_NAMESPACE_BEGIN
+TRITIUM_SEAM_BEGIN
 
 /// One matmul: y = epilogue(x W^T), x (m, k), W (n, k) packed, y (m, n) or (m, n / 2) when gated.
 struct MatmulArgs {
@@ -31,6 +31,9 @@ struct MatmulArgs {
 /// matmul_scratch_bytes() of memory that no other thread uses.
 using MatmulFn = void (*)(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch);
 
+TRITIUM_SEAM_END
+TRITIUM_NAMESPACE_BEGIN
+
 /// Rows are processed in blocks of this many when weights are unpacked once per block.
 inline constexpr std::size_t kPrefillRows = 256;
 /// Outputs computed together from unpacked weights: four panels.
@@ -46,6 +49,9 @@ constexpr std::size_t matmul_scratch_bytes() {
 
 /// Keys attended to together: a query's result is merged from segments at multiples of this position.
 inline constexpr std::size_t kAttentionSegment = 128;
+
+TRITIUM_NAMESPACE_END
+TRITIUM_SEAM_BEGIN
 
 struct AttentionQuery {
   const float* q = nullptr;  ///< (head_dim)
@@ -90,4 +96,10 @@ struct KernelTable {
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, bool half, void* out) = nullptr;
 };
 
-TRITIUM_NAMESPACE_END
+/// In order of preference within an architecture.
+enum class Tier : std::uint8_t { portable, avx2, avx2_vnni, avx512, avx512_vnni, amx, neon, neon_dotprod, neon_i8mm, sve };
+
+/// The kernels of a tier, or null when the tier was not compiled in. In dispatch mode tritium::kernels defines it.
+const KernelTable* kernel_table(Tier tier);
+
+TRITIUM_SEAM_END

@@ -75,7 +75,7 @@ HWY_INLINE void ValueTile(const float (*p)[kAttentionSegment], std::size_t first
 }
 
 template <class T, std::size_t R>
-HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first_query) {
+inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first_query) {
   HWY_ALIGN float scores[R][kAttentionSegment];
   const float* q[R];
   float* out[R];
@@ -139,7 +139,7 @@ HWY_INLINE std::size_t AttentionTiles(const AttentionArgs& a, std::size_t query)
   return query;
 }
 
-HWY_NOINLINE void AttentionSegment(const AttentionArgs& a) {
+inline HWY_NOINLINE void AttentionSegment(const AttentionArgs& a) {
   if (a.half) {
     AttentionTiles<f16, kQueryTile>(a, 0);
   } else {
@@ -148,7 +148,7 @@ HWY_NOINLINE void AttentionSegment(const AttentionArgs& a) {
 }
 
 /// out = merge of a running (max, sum, out) with a segment's: both weighted by exp of their distance to the larger max.
-HWY_NOINLINE void AttentionMerge(float* max, float* sum, float* out, float segment_max, float segment_sum, const float* segment_out,
+inline HWY_NOINLINE void AttentionMerge(float* max, float* sum, float* out, float segment_max, float segment_sum, const float* segment_out,
                                  std::size_t n) {
   const float top = *max > segment_max ? *max : segment_max;
   const hn::CappedTag<float, 1> d1;

@@ -33,7 +33,7 @@ HWY_INLINE VF Activate(Activation activation, VF x) {
 /// Stores 16 accumulated outputs of row m: bias, activation (times `up` when gated), scale, residual. `block` counts
 /// stored columns in 16s, `panel` where the bias of `acc` lies; columns past the last output are dropped.
 /// Not inlined: five activations in every register tile would multiply the code of the whole library.
-HWY_NOINLINE void StoreOutputs(const MatmulArgs& args, std::size_t m, std::size_t block, std::size_t panel, const float* acc,
+inline HWY_NOINLINE void StoreOutputs(const MatmulArgs& args, std::size_t m, std::size_t block, std::size_t panel, const float* acc,
                                const float* up) {
   const Epilogue& ep = args.epilogue;
   const std::size_t n_columns = ep.gated ? args.n / 2 : args.n;

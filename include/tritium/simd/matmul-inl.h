@@ -336,7 +336,7 @@ HWY_INLINE void TritUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_
 /// The whole K of MR rows by NP panels, without the epilogue: 16 floats a panel at out + r * out_stride + 16 p. Rows past
 /// the last one repeat it, so that a few tile heights serve every m.
 template <class F, class Dot, std::size_t MR, std::size_t NP>
-HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* const* panels, std::size_t m, float* out,
+inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* const* panels, std::size_t m, float* out,
                              std::size_t out_stride) {
   constexpr bool kPrefetch = true;
   constexpr int kZero = ZeroFor<F, Dot>(F::kZero);
@@ -443,7 +443,7 @@ using UnpackedOf = UnpackedFormat<F::kGroup, F::kHasMin, CodeBound<Dot>(F::kMaxC
 
 /// Units [u0, u1) of a panel as bytes with f32 scales.
 template <class F, class U>
-HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t count, std::uint8_t* out) {
+inline HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t count, std::uint8_t* out) {
   if constexpr (F::kBits == 0) {  // five trits a byte: lines of digits, quads in order
     for (std::size_t u = 0; u < count; ++u) {
       Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
@@ -489,7 +489,7 @@ HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t count, std:
 
 /// MR rows by NP unpacked panels over one block of inputs; accumulators live in `sums` (rows of 64) between blocks.
 template <class U, class Dot, std::size_t MR, std::size_t NP>
-HWY_NOINLINE void SweepTile(const std::uint8_t* unpacked, std::size_t panel_bytes, std::size_t units, const XRow* rows,
+inline HWY_NOINLINE void SweepTile(const std::uint8_t* unpacked, std::size_t panel_bytes, std::size_t units, const XRow* rows,
                             int zero, float* sums, bool first_block) {
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
   const std::uint8_t* panel[NP];

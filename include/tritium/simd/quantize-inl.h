@@ -38,7 +38,7 @@ HWY_INLINE std::int32_t Quantize16(const float* x, VF inverse, std::int8_t* code
 
 /// Row `x` of rows.k floats becomes row m of `rows`. x need not be padded. Non-finite inputs give codes of zero times a
 /// non-finite scale, so that they reach the output instead of vanishing.
-HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& rows, std::size_t m) {
+inline HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& rows, std::size_t m) {
   std::int8_t* codes = rows.codes + m * rows.stride;
   float* scales = rows.scales + m * rows.groups;
   std::int32_t* sums = rows.sums + m * rows.groups;

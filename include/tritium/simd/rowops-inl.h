@@ -64,7 +64,7 @@ HWY_INLINE float SumOver(const float* x, std::size_t n, Term&& term) {
 }
 
 /// y = x / sqrt(mean(x^2) + eps) * weight; weight null: 1. y may be x.
-HWY_NOINLINE void RmsNorm(const float* x, const float* weight, std::size_t n, float eps, float* y) {
+inline HWY_NOINLINE void RmsNorm(const float* x, const float* weight, std::size_t n, float eps, float* y) {
   const float sum = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::MulAdd(v, v, s); });
   const float scale = 1.0f / std::sqrt(sum / static_cast<float>(n) + eps);
   const VF s = hn::Set(DF(), scale);
@@ -76,7 +76,7 @@ HWY_NOINLINE void RmsNorm(const float* x, const float* weight, std::size_t n, fl
 }
 
 /// y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, biased variance; weight or bias null: 1, 0.
-HWY_NOINLINE void LayerNorm(const float* x, const float* weight, const float* bias, std::size_t n, float eps, float* y) {
+inline HWY_NOINLINE void LayerNorm(const float* x, const float* weight, const float* bias, std::size_t n, float eps, float* y) {
   const float mean = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::Add(s, v); }) / static_cast<float>(n);
   const VF m = hn::Set(DF(), mean);
   const float variance = SumOver(x, n, [&](VF s, VF v) TRITIUM_LAMBDA {
@@ -93,7 +93,7 @@ HWY_NOINLINE void LayerNorm(const float* x, const float* weight, const float* bi
 }
 
 /// Half-split rotation in place: pairs (x_i, x_(i + half)), cos and sin of each pair.
-HWY_NOINLINE void RopeHalf(float* x, const float* cosine, const float* sine, std::size_t half) {
+inline HWY_NOINLINE void RopeHalf(float* x, const float* cosine, const float* sine, std::size_t half) {
   ForPieces(half, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     const VF a = LoadPiece(x + i, count);
     const VF b = LoadPiece(x + half + i, count);
@@ -104,7 +104,7 @@ HWY_NOINLINE void RopeHalf(float* x, const float* cosine, const float* sine, std
   });
 }
 /// y = activation(gate) * up; up null: y = activation(gate). y may be gate.
-HWY_NOINLINE void Gate(Activation activation, const float* gate, const float* up, std::size_t n, float* y) {
+inline HWY_NOINLINE void Gate(Activation activation, const float* gate, const float* up, std::size_t n, float* y) {
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     VF v = Activate(activation, LoadPiece(gate + i, count));
     if (up != nullptr) v = hn::Mul(v, LoadPiece(up + i, count));
@@ -113,25 +113,25 @@ HWY_NOINLINE void Gate(Activation activation, const float* gate, const float* up
 }
 
 /// y += scale * x.
-HWY_NOINLINE void AddScaled(const float* x, float scale, std::size_t n, float* y) {
+inline HWY_NOINLINE void AddScaled(const float* x, float scale, std::size_t n, float* y) {
   const VF s = hn::Set(DF(), scale);
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     StorePiece(hn::MulAdd(LoadPiece(x + i, count), s, LoadPiece(y + i, count)), y + i, count);
   });
 }
-HWY_NOINLINE void Scale(float* x, float scale, std::size_t n) {
+inline HWY_NOINLINE void Scale(float* x, float scale, std::size_t n) {
   const VF s = hn::Set(DF(), scale);
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA { StorePiece(hn::Mul(LoadPiece(x + i, count), s), x + i, count); });
 }
 /// x = cap * tanh(x / cap).
-HWY_NOINLINE void SoftCap(float* x, float cap, std::size_t n) {
+inline HWY_NOINLINE void SoftCap(float* x, float cap, std::size_t n) {
   const VF inverse = hn::Set(DF(), 1.0f / cap);
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     StorePiece(hn::Mul(Tanh(DF(), hn::Mul(LoadPiece(x + i, count), inverse)), hn::Set(DF(), cap)), x + i, count);
   });
 }
 /// Stable softmax in place; returns nothing for n = 0.
-HWY_NOINLINE void SoftMax(float* x, std::size_t n) {
+inline HWY_NOINLINE void SoftMax(float* x, std::size_t n) {
   if (n == 0) return;
   VF most = hn::Set(DF(), x[0]);
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
@@ -147,7 +147,7 @@ HWY_NOINLINE void SoftMax(float* x, std::size_t n) {
 }
 
 /// The smallest index of the largest value; NaN is never larger.
-HWY_NOINLINE std::size_t ArgMax(const float* x, std::size_t n) {
+inline HWY_NOINLINE std::size_t ArgMax(const float* x, std::size_t n) {
   VF most = hn::Set(DF(), -HUGE_VALF);
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     VF v = LoadPiece(x + i, count);
@@ -162,7 +162,7 @@ HWY_NOINLINE std::size_t ArgMax(const float* x, std::size_t n) {
 }
 
 /// True when every value is finite.
-HWY_NOINLINE bool AllFinite(const float* x, std::size_t n) {
+inline HWY_NOINLINE bool AllFinite(const float* x, std::size_t n) {
   VF spread = hn::Zero(DF());  // x - x is 0 for finite values and NaN otherwise, and NaN survives addition
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     const VF v = LoadPiece(x + i, count);
@@ -172,7 +172,7 @@ HWY_NOINLINE bool AllFinite(const float* x, std::size_t n) {
 }
 
 /// n floats into a cache of f32 or f16, `stride` elements apart.
-HWY_NOINLINE void StoreKv(const float* x, std::size_t n, std::size_t stride, bool half, void* out) {
+inline HWY_NOINLINE void StoreKv(const float* x, std::size_t n, std::size_t stride, bool half, void* out) {
   if (!half) {
     float* to = static_cast<float*>(out);
     for (std::size_t i = 0; i < n; ++i) to[i * stride] = x[i];

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal attention of a batch of consecutive positions against the cache, shared by threads.
+//
+// A few rows: tasks are (KV head, segment of keys); partial results are kept for each and merged by whoever reads them.
+// Many rows: tasks are (KV head, block of rows), each walking its segments in order. Both merge the same segments in the
+// same order, so a row's output does not depend on how it was batched or on the number of threads.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "tritium/model/kv_cache.h"
+#include "tritium/model/workspace.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+class Attention {
+ public:
+  /// What one call attends with. Row r of q is position first_position + r.
+  struct Batch {
+    const LayerSpec* layer = nullptr;
+    std::size_t layer_index = 0;
+    std::size_t rows = 0;
+    std::size_t first_position = 0;
+    const float* q = nullptr;  ///< (rows, n_heads * head_dim), rows q_stride apart
+    std::size_t q_stride = 0;
+    float scale = 1.0f;
+    float soft_cap = 0.0f;
+  };
+
+  static Result<Attention> create(const ModelSpec& spec, std::size_t n_threads, std::size_t max_batch) {
+    return no_throw([&]() -> Result<Attention> {
+      Attention a;
+      for (const LayerSpec& l : spec.layers) {
+        a.max_stride_ = std::max(a.max_stride_, round_up(l.head_dim, kPanelRows));
+        a.max_heads_ = std::max(a.max_heads_, l.n_heads);
+      }
+      a.max_rows_ = max_batch;
+      a.scratch_floats_ = 2 * kBlockQueries * (a.max_stride_ + 2 + kLineBytes / sizeof(float));
+      TRITIUM_ASSIGN(a.scratch_, Array<float>::allocate(n_threads * a.scratch_floats_));
+      a.queries_.resize(n_threads * std::max(kBlockQueries, kFewRows * a.max_heads_));
+      TRITIUM_TRY(a.reserve_segments(8));
+      return a;
+    });
+  }
+
+  /// Makes room for contexts of `positions`; grows by doubling, so a token rarely allocates. Errors: out_of_memory.
+  Status reserve(std::size_t positions) {
+    const std::size_t segments = div_up(positions, kAttentionSegment);
+    if (segments <= max_segments_) return {};
+    return reserve_segments(std::max(segments, 2 * max_segments_));
+  }
+
+  /// Attends with every row of the batch; results are then read with row().
+  void run(Workspace& workspace, KvCache& cache, const Batch& batch) {
+    batch_ = batch;
+    stride_ = cache.value_stride(batch.layer_index);
+    if (batch.rows <= kFewRows) {
+      run_few(workspace, cache);
+    } else {
+      run_many(workspace, cache);
+    }
+  }
+
+  /// Writes the result of row r: n_heads * head_dim floats. Pure: any thread may ask for any row.
+  void row(const KernelTable& kernels, std::size_t r, float* out) const {
+    const LayerSpec& l = *batch_.layer;
+    for (std::size_t h = 0; h < l.n_heads; ++h) {
+      float* to = out + h * l.head_dim;
+      if (batch_.rows > kFewRows) {
+        std::memcpy(to, many_.data() + (r * l.n_heads + h) * stride_, l.head_dim * sizeof(float));
+        continue;
+      }
+      float max = kLeast;
+      float sum = 0;
+      std::memset(to, 0, l.head_dim * sizeof(float));
+      const Range live = segments_of(batch_.first_position + r);
+      for (std::size_t s = live.begin; s < live.end; ++s) {
+        const std::size_t i = partial_index(r, h, s - first_segment_);
+        kernels.attention_merge(&max, &sum, to, partial_max_[i], partial_sum_[i], partial_out_.data() + i * stride_, l.head_dim);
+      }
+      kernels.scale(to, 1.0f / sum, l.head_dim);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kFewRows = 8;
+  static constexpr std::size_t kBlockQueries = 48;
+  static constexpr float kLeast = -1e30f;
+
+  Status reserve_segments(std::size_t segments) {
+    const std::size_t few = std::min(kFewRows, max_rows_) * max_heads_ * segments;
+    TRITIUM_ASSIGN(partial_out_, Array<float>::allocate(few * max_stride_));
+    TRITIUM_ASSIGN(partial_max_, Array<float>::allocate(few));
+    TRITIUM_ASSIGN(partial_sum_, Array<float>::allocate(few));
+    if (many_.empty() && max_rows_ > kFewRows) {
+      TRITIUM_ASSIGN(many_, Array<float>::allocate(max_rows_ * max_heads_ * max_stride_));
+    }
+    max_segments_ = segments;
+    return {};
+  }
+
+  [[nodiscard]] std::size_t first_key(std::size_t position) const {
+    const std::size_t window = batch_.layer->window;
+    return window == 0 || position + 1 <= window ? 0 : position + 1 - window;
+  }
+  /// Segments with live keys for a query at `position`.
+  [[nodiscard]] Range segments_of(std::size_t position) const {
+    return {first_key(position) / kAttentionSegment, position / kAttentionSegment + 1};
+  }
+  [[nodiscard]] std::size_t partial_index(std::size_t row, std::size_t head, std::size_t segment) const {
+    return (row * batch_.layer->n_heads + head) * max_segments_ + segment;
+  }
+  [[nodiscard]] AttentionQuery query(std::size_t row, std::size_t head) const {
+    AttentionQuery q;
+    q.q = batch_.q + row * batch_.q_stride + head * batch_.layer->head_dim;
+    q.first_key = first_key(batch_.first_position + row);
+    q.last_key = batch_.first_position + row + 1;
+    return q;
+  }
+  void run_segment(Workspace& workspace, KvCache& cache, std::size_t kv_head, std::size_t segment, const AttentionQuery* queries,
+                   std::size_t n_queries) const {
+    AttentionArgs args;
+    cache.segment(batch_.layer_index, kv_head, segment * kAttentionSegment, args);
+    args.queries = queries;
+    args.n_queries = n_queries;
+    args.scale = batch_.scale;
+    args.soft_cap = batch_.soft_cap;
+    workspace.kernels().attention(args);
+  }
+
+  void run_few(Workspace& workspace, KvCache& cache) {
+    const LayerSpec& l = *batch_.layer;
+    const std::size_t group = l.n_heads / l.n_kv_heads;
+    first_segment_ = segments_of(batch_.first_position).begin;
+    const std::size_t n_segments = segments_of(batch_.first_position + batch_.rows - 1).end - first_segment_;
+    const std::size_t n_tasks = l.n_kv_heads * n_segments;
+    std::atomic<std::size_t> next{0};
+    workspace.context().executor().run([&](std::size_t t) {
+      AttentionQuery* queries = queries_.data() + t * std::max(kBlockQueries, kFewRows * max_heads_);
+      for (;;) {
+        const std::size_t task = next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= n_tasks) return;
+        const std::size_t kv_head = task % l.n_kv_heads;
+        const std::size_t segment = first_segment_ + task / l.n_kv_heads;
+        std::size_t n = 0;
+        for (std::size_t r = 0; r < batch_.rows; ++r) {
+          const Range live = segments_of(batch_.first_position + r);
+          if (segment < live.begin || segment >= live.end) continue;
+          for (std::size_t g = 0; g < group; ++g) {
+            const std::size_t head = kv_head * group + g;
+            const std::size_t i = partial_index(r, head, segment - first_segment_);
+            AttentionQuery q = query(r, head);
+            q.out = partial_out_.data() + i * stride_;
+            q.max = &partial_max_[i];
+            q.sum = &partial_sum_[i];
+            queries[n++] = q;
+          }
+        }
+        run_segment(workspace, cache, kv_head, segment, queries, n);
+      }
+    });
+  }
+
+  void run_many(Workspace& workspace, KvCache& cache) {
+    const LayerSpec& l = *batch_.layer;
+    const KernelTable& kernels = workspace.kernels();
+    const std::size_t group = l.n_heads / l.n_kv_heads;
+    const std::size_t block_heads = std::min(group, kBlockQueries);
+    const std::size_t block_rows = kBlockQueries / block_heads;
+    const std::size_t head_blocks = div_up(group, block_heads);
+    const std::size_t row_blocks = div_up(batch_.rows, block_rows);
+    const std::size_t n_tasks = l.n_kv_heads * head_blocks * row_blocks;
+    std::atomic<std::size_t> next{0};
+    workspace.context().executor().run([&](std::size_t t) {
+      AttentionQuery* queries = queries_.data() + t * std::max(kBlockQueries, kFewRows * max_heads_);
+      float* out = scratch_.data() + t * scratch_floats_;
+      float* maxima = out + kBlockQueries * max_stride_;
+      float* sums = maxima + kBlockQueries;
+      for (;;) {
+        const std::size_t task = next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= n_tasks) return;
+        // The last rows see the most keys: they go first, so that no thread ends alone with a long task.
+        const std::size_t row_block = row_blocks - 1 - task / (l.n_kv_heads * head_blocks);
+        const std::size_t kv_head = task % l.n_kv_heads;
+        const std::size_t head_block = task / l.n_kv_heads % head_blocks;
+        const std::size_t first_row = row_block * block_rows;
+        const std::size_t last_row = std::min(first_row + block_rows, batch_.rows);
+        const std::size_t first_head = kv_head * group + head_block * block_heads;
+        const std::size_t n_heads = std::min(block_heads, group - head_block * block_heads);
+        const auto result = [&](std::size_t r, std::size_t h) { return many_.data() + (r * l.n_heads + h) * stride_; };
+        float running_max[kBlockQueries];
+        float running_sum[kBlockQueries] = {};
+        for (float& m : running_max) m = kLeast;
+        for (std::size_t r = first_row; r < last_row; ++r) {
+          std::memset(result(r, first_head), 0, n_heads * stride_ * sizeof(float));
+        }
+        const Range all{segments_of(batch_.first_position + first_row).begin, segments_of(batch_.first_position + last_row - 1).end};
+        for (std::size_t s = all.begin; s < all.end; ++s) {
+          std::size_t n = 0;
+          std::size_t slot[kBlockQueries];
+          for (std::size_t r = first_row; r < last_row; ++r) {
+            const Range live = segments_of(batch_.first_position + r);
+            if (s < live.begin || s >= live.end) continue;
+            for (std::size_t h = 0; h < n_heads; ++h) {
+              AttentionQuery q = query(r, first_head + h);
+              q.out = out + n * stride_;
+              q.max = maxima + n;
+              q.sum = sums + n;
+              slot[n] = (r - first_row) * n_heads + h;
+              queries[n++] = q;
+            }
+          }
+          run_segment(workspace, cache, kv_head, s, queries, n);
+          for (std::size_t i = 0; i < n; ++i) {
+            float* to = result(first_row + slot[i] / n_heads, first_head + slot[i] % n_heads);
+            kernels.attention_merge(&running_max[slot[i]], &running_sum[slot[i]], to, maxima[i], sums[i], out + i * stride_, l.head_dim);
+          }
+        }
+        for (std::size_t i = 0; i < (last_row - first_row) * n_heads; ++i) {
+          kernels.scale(result(first_row + i / n_heads, first_head + i % n_heads), 1.0f / running_sum[i], l.head_dim);
+        }
+      }
+    });
+  }
+
+  Batch batch_;
+  std::size_t stride_ = 0;  // floats from one head's result to the next
+  std::size_t first_segment_ = 0;
+  std::size_t max_stride_ = 0;
+  std::size_t max_heads_ = 0;
+  std::size_t max_rows_ = 0;
+  std::size_t max_segments_ = 0;
+  std::size_t scratch_floats_ = 0;
+  Array<float> partial_out_, partial_max_, partial_sum_;  // few rows: (row, head, segment)
+  Array<float> many_;                                     // many rows: (row, head, stride)
+  Array<float> scratch_;                                  // of each thread
+  std::vector<AttentionQuery> queries_;                   // of each thread
+};
+
+TRITIUM_NAMESPACE_END

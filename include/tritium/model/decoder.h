@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decoder: the forward pass of every decoder-only family, on one screen.
+//
+// Five parallel regions a layer when a single token is decoded: norm + qkv, attention, output, norm + gate/up, down.
+// Branches are policies of ModelSpec or the presence of a weight; no family is named here.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tritium/model/attention.h"
+#include "tritium/model/rope.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+struct Model {
+  ModelSpec spec;
+  Weights weights;
+};
+
+class Decoder {
+ public:
+  struct Options {
+    std::size_t context = 0;    ///< positions the cache holds; 0: the model's own context
+    std::size_t max_batch = 512;  ///< tokens of one forward pass; longer prompts are cut
+    KvType kv = KvType::f16;
+  };
+  /// Which rows of a batch get logits.
+  enum class Logits : std::uint8_t { none, last, all };
+
+  /// `model` must outlive the decoder. Errors: out_of_range (context past the model's), out_of_memory, unsupported.
+  static Result<std::unique_ptr<Decoder>> create(const Model& model, const Options& options, const Executor& executor) {
+    return no_throw([&]() -> Result<std::unique_ptr<Decoder>> {
+      const ModelSpec& spec = model.spec;
+      const std::size_t context = options.context == 0 ? spec.context : options.context;
+      if (context > spec.context) {
+        return make_error(Errc::out_of_range, "context is longer than the model's", "ctx", "at most " + std::to_string(spec.context),
+                          std::to_string(context));
+      }
+      const std::size_t batch = std::min(std::max<std::size_t>(options.max_batch, 1), context);
+      std::unique_ptr<Decoder> d(new Decoder(model));
+      std::size_t max_k = spec.hidden;
+      for (const LayerSpec& l : spec.layers) {
+        d->max_qkv_ = std::max(d->max_qkv_, (l.n_heads + 2 * l.n_kv_heads) * l.head_dim);
+        d->max_ffn_ = std::max(d->max_ffn_, l.ffn_dim);
+        max_k = std::max({max_k, l.n_heads * l.head_dim, l.ffn_dim});
+      }
+      TRITIUM_ASSIGN(OpContext ops, OpContext::create(executor));
+      TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), batch, max_k));
+      d->workspace_ = std::make_unique<Workspace>(std::move(workspace));
+      TRITIUM_ASSIGN(d->cache_, KvCache::create(spec, context, batch, options.kv));
+      TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch));
+      for (const RopeSpec& rope : spec.ropes) {
+        TRITIUM_ASSIGN(RopeTable table, make_rope_table(rope, context));
+        TRITIUM_ASSIGN(Array<float> rows, Array<float>::allocate(batch * table.half() * 2));
+        d->ropes_.push_back({std::move(table), std::move(rows)});
+      }
+      TRITIUM_ASSIGN(d->h_, Array<float>::allocate(batch * spec.hidden));
+      TRITIUM_ASSIGN(d->branch_, Array<float>::allocate(batch * spec.hidden));
+      TRITIUM_ASSIGN(d->qkv_, Array<float>::allocate(batch * d->max_qkv_));
+      TRITIUM_ASSIGN(d->gate_, Array<float>::allocate(batch * d->max_ffn_));
+      TRITIUM_ASSIGN(d->up_, Array<float>::allocate(batch * d->max_ffn_));
+      return d;
+    });
+  }
+
+  [[nodiscard]] const Model& model() const { return model_; }
+  [[nodiscard]] std::size_t context() const { return cache_.capacity(); }
+  [[nodiscard]] std::size_t max_batch() const { return workspace_->max_batch(); }
+  [[nodiscard]] std::size_t position() const { return position_; }
+  [[nodiscard]] std::size_t kv_bytes() const { return cache_.bytes(); }
+  [[nodiscard]] OpContext& ops() { return workspace_->context(); }
+
+  /// Forgets positions from `position` on. False when a windowed layer no longer holds what they would need: the caller
+  /// then starts again from 0.
+  [[nodiscard]] bool rewind(std::size_t position) {
+    if (position > position_) return false;
+    if (position != 0 && !cache_.holds(position, high_water_)) return false;
+    position_ = position;
+    if (position == 0) high_water_ = 0;
+    return true;
+  }
+
+  /// Runs `tokens` at the next positions and writes logits: vocab floats for each row that has them.
+  /// Errors: out_of_range (ids, batch, context), out_of_memory, invalid_file (logits that are not finite).
+  Status forward(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
+    const ModelSpec& spec = model_.spec;
+    TRITIUM_TRY(check(tokens));
+    rows_ = tokens.size();
+    first_row_ = 0;
+    embed(tokens);
+    for (std::size_t i = 0; i < spec.n_layers(); ++i) {
+      const LayerWeights& w = model_.weights.layers[i];
+      const bool parallel = spec.residual == Residual::parallel;
+      project_qkv(i, parallel);
+      rotate_and_store(i);
+      if (i + 1 == spec.n_layers() && wanted == Logits::last) keep_last_row();  // nobody reads the others any more
+      attend(i);
+      add_branch(w.attn_output, w.attn_post_norm, heads(i), [&](std::size_t r, float* out) {
+        attention_.row(kernels(), r, out);
+        normalize(w.attn_sub_norm, out, heads(i), out);
+      });
+      if (!parallel) project_mlp(i);
+      add_branch(w.down, w.ffn_post_norm, spec.layers[i].ffn_dim, [&](std::size_t r, float* out) {
+        activate(i, r, out);
+        normalize(w.ffn_sub_norm, out, spec.layers[i].ffn_dim, out);
+      });
+    }
+    position_ += tokens.size();
+    high_water_ = std::max(high_water_, position_);
+    return wanted == Logits::none ? Status() : head(wanted, logits);
+  }
+
+ private:
+  struct Rope {
+    RopeTable table;
+    Array<float> rows;  // (batch, 2, half): cos, then sin
+  };
+
+  explicit Decoder(const Model& model) : model_(model) {}
+
+  // --- the pieces, in the order of the forward pass ----------------------------------------------------------------------
+
+  Status check(std::span<const std::int32_t> tokens) {
+    if (tokens.empty() || tokens.size() > max_batch()) {
+      return make_error(Errc::out_of_range, "batch size", "tokens", "1 to " + std::to_string(max_batch()), std::to_string(tokens.size()));
+    }
+    if (tokens.size() > context() - position_) {
+      return make_error(Errc::out_of_range, "the context is full", "ctx", "at most " + std::to_string(context()) + " positions",
+                        std::to_string(position_ + tokens.size()));
+    }
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= model_.spec.vocab) {
+        return make_error(Errc::out_of_range, "token id", "token " + std::to_string(i), "0 to " + std::to_string(model_.spec.vocab - 1),
+                          std::to_string(tokens[i]));
+      }
+    }
+    return attention_.reserve(position_ + tokens.size());
+  }
+
+  void embed(std::span<const std::int32_t> tokens) {
+    const ModelSpec& spec = model_.spec;
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      float* h = h_.data() + r * spec.hidden;
+      model_.weights.embedding.decode_row(static_cast<std::size_t>(tokens[r]), h);
+      if (spec.embedding_scale != 1.0f) kernels().scale(h, spec.embedding_scale, spec.hidden);
+    });
+    for (Rope& rope : ropes_) {
+      const std::size_t half = rope.table.half();
+      for (std::size_t r = 0; r < rows_; ++r) rope.table.fill(position_ + r, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half]);
+    }
+  }
+
+  void project_qkv(std::size_t i, bool with_mlp) {
+    const LayerWeights& w = model_.weights.layers[i];
+    outputs_.clear();
+    append_outputs(outputs_, w.qkv, {qkv_.data(), rows_, max_qkv_});
+    if (with_mlp) append_mlp(i);
+    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), model_.spec.hidden, out); }, outputs_);
+  }
+
+  void rotate_and_store(std::size_t i) {
+    const LayerSpec& l = model_.spec.layers[i];
+    const LayerWeights& w = model_.weights.layers[i];
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      float* q = qkv_.data() + r * max_qkv_;
+      float* k = q + l.n_heads * l.head_dim;
+      const float* v = k + l.n_kv_heads * l.head_dim;
+      for (std::size_t head = 0; head < l.n_heads + l.n_kv_heads; ++head) {
+        float* x = q + head * l.head_dim;
+        normalize(head < l.n_heads ? w.q_norm : w.k_norm, x, l.head_dim, x);
+        if (l.rope >= 0) {
+          const Rope& rope = ropes_[static_cast<std::size_t>(l.rope)];
+          const std::size_t half = rope.table.half();
+          kernels().rope_half(x, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half], half);
+        }
+      }
+      for (std::size_t head = 0; head < l.n_kv_heads; ++head) {
+        cache_.store(kernels(), i, head, position_ + r, k + head * l.head_dim, v + head * l.head_dim);
+      }
+    });
+  }
+
+  void keep_last_row() {
+    first_row_ = rows_ - 1;
+    rows_ = 1;
+  }
+
+  void attend(std::size_t i) {
+    Attention::Batch batch;
+    batch.layer = &model_.spec.layers[i];
+    batch.layer_index = i;
+    batch.rows = rows_;
+    batch.first_position = position_ + first_row_;
+    batch.q = qkv_.data() + first_row_ * max_qkv_;
+    batch.q_stride = max_qkv_;
+    batch.scale = model_.spec.attention_scale;
+    batch.soft_cap = model_.spec.attention_cap;
+    attention_.run(*workspace_, cache_, batch);
+  }
+
+  /// h += post_norm(W rows), the end of either half of a layer.
+  template <class Row>
+  void add_branch(const Linear& w, const Norm& post_norm, std::size_t k, Row&& row) {
+    const std::size_t hidden = model_.spec.hidden;
+    float* to = post_norm ? branch_.data() : h(0);
+    Epilogue epilogue;
+    if (!post_norm) {
+      epilogue.residual = to;
+      epilogue.residual_stride = hidden;
+    }
+    outputs_.clear();
+    append_outputs(outputs_, w, {to, rows_, hidden}, epilogue);
+    workspace_->project(rows_, k, row, outputs_);
+    if (!post_norm) return;
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      float* branch = branch_.data() + r * hidden;
+      normalize(post_norm, branch, hidden, branch);
+      kernels().add_scaled(branch, 1.0f, hidden, h(r));
+    });
+  }
+
+  void append_mlp(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    const std::size_t ffn = model_.spec.layers[i].ffn_dim;
+    Epilogue epilogue;
+    if (!w.gate) epilogue.activation = model_.spec.activation;  // interleaved, or no gate at all
+    epilogue.gated = static_cast<bool>(w.gate_up);
+    if (w.gate) append_outputs(outputs_, w.gate, gate_rows(ffn));
+    append_outputs(outputs_, w.gate_up ? w.gate_up : w.up, up_rows(ffn), epilogue);
+  }
+
+  void project_mlp(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    outputs_.clear();
+    append_mlp(i);
+    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, outputs_);
+  }
+
+  /// The MLP's middle: already activated, unless gate and up were computed apart.
+  void activate(std::size_t i, std::size_t r, float* out) {
+    const std::size_t ffn = model_.spec.layers[i].ffn_dim;
+    const float* up = up_rows(ffn).row(r);
+    if (model_.weights.layers[i].gate) {
+      kernels().gate(model_.spec.activation, gate_rows(ffn).row(r), up, ffn, out);
+    } else {
+      std::memcpy(out, up, ffn * sizeof(float));
+    }
+  }
+
+  Status head(Logits wanted, float* logits) {
+    const ModelSpec& spec = model_.spec;
+    const std::size_t n = wanted == Logits::last ? 1 : rows_;
+    outputs_.clear();
+    const MatrixView<float> y{logits, n, spec.vocab};
+    if (model_.weights.head) {
+      append_outputs(outputs_, model_.weights.head, y);
+    } else {
+      outputs_.push_back({&model_.weights.embedding, y, {}});
+    }
+    const std::size_t skip = rows_ - n;
+    workspace_->project(n, spec.hidden, [&](std::size_t r, float* out) { normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out); }, outputs_);
+    std::atomic<bool> finite{true};
+    const std::size_t threads = ops().n_threads();
+    ops().executor().run([&](std::size_t t) {
+      const Range part = split_range(n * spec.vocab, threads, t, 1024);
+      if (part.empty()) return;
+      if (spec.logit_cap != 0.0f) kernels().soft_cap(logits + part.begin, spec.logit_cap, part.size());
+      if (!kernels().all_finite(logits + part.begin, part.size())) finite.store(false, std::memory_order_relaxed);
+    });
+    if (finite.load()) return {};
+    return make_error(Errc::invalid_file, "the model computed values that are not finite", "logits", "finite numbers", "NaN or Inf");
+  }
+
+  // --- small helpers -----------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] const KernelTable& kernels() const { return workspace_->kernels(); }
+  [[nodiscard]] float* h(std::size_t r) { return h_.data() + (first_row_ + r) * model_.spec.hidden; }
+  [[nodiscard]] std::size_t heads(std::size_t i) const { return model_.spec.layers[i].n_heads * model_.spec.layers[i].head_dim; }
+  [[nodiscard]] MatrixView<float> gate_rows(std::size_t ffn) { return {gate_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_}; }
+  [[nodiscard]] MatrixView<float> up_rows(std::size_t ffn) { return {up_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_}; }
+
+  /// out = norm(x); without a norm a copy, unless it is in place already.
+  void normalize(const Norm& norm, const float* x, std::size_t n, float* out) const {
+    if (!norm) {
+      if (x != out) std::memcpy(out, x, n * sizeof(float));
+    } else if (model_.spec.norm == NormKind::rms) {
+      kernels().rms_norm(x, norm.weight.data(), n, model_.spec.norm_eps, out);
+    } else {
+      kernels().layer_norm(x, norm.weight.data(), norm.bias.empty() ? nullptr : norm.bias.data(), n, model_.spec.norm_eps, out);
+    }
+  }
+
+  const Model& model_;
+  std::unique_ptr<Workspace> workspace_;
+  KvCache cache_;
+  Attention attention_;
+  std::vector<Rope> ropes_;
+  std::vector<MatmulOutput> outputs_;
+  std::size_t max_qkv_ = 0;
+  std::size_t max_ffn_ = 0;
+  std::size_t position_ = 0;    // of the next token
+  std::size_t high_water_ = 0;  // furthest position written since the last start
+  std::size_t rows_ = 0;        // of the batch under way
+  std::size_t first_row_ = 0;   // where its live rows begin
+  Array<float> h_;              // (batch, hidden) residual stream
+  Array<float> branch_;         // (batch, hidden)
+  Array<float> qkv_;            // (batch, max_qkv)
+  Array<float> gate_, up_;      // (batch, max_ffn)
+};
+
+TRITIUM_NAMESPACE_END

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The families this build knows. A family is one header under families/ and one line here.
+#pragma once
+
+#include "tritium/model/families/gemma3.h"
+#include "tritium/model/families/llama.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+inline constexpr const Family* kFamilies[] = {
+    &llama::kFamily,
+    &gemma3::kFamily,
+};
+
+/// The family that understands a checkpoint. Errors: unsupported, naming the architecture found and those known.
+inline Result<const Family*> find_family(const Checkpoint& checkpoint) {
+  return no_throw([&]() -> Result<const Family*> {
+    const bool is_gguf = checkpoint.kind() == Checkpoint::Kind::gguf;
+    std::string found;
+    if (is_gguf) {
+      TRITIUM_ASSIGN(const std::string_view architecture, checkpoint.gguf()->get<std::string_view>("general.architecture"));
+      found = architecture;
+    } else {
+      TRITIUM_ASSIGN(const JsonObject config, JsonObject::of(*checkpoint.config(), "config.json"));
+      TRITIUM_ASSIGN(const std::vector<std::string_view> names, config.get_array<std::string_view>("architectures"));
+      if (!names.empty()) found = names[0];
+    }
+    std::string known;
+    for (const Family* family : kFamilies) {
+      for (const std::string_view name : is_gguf ? family->gguf_architectures : family->hf_architectures) {
+        if (name == found) return family;
+        known.append(known.empty() ? "" : ", ").append(name);
+      }
+    }
+    return make_error(Errc::unsupported, "unsupported model architecture",
+                      printable_path(checkpoint.path()) + (is_gguf ? ", key \"general.architecture\"" : ", config.json, key \"architectures\""),
+                      "one of " + known, found.empty() ? "nothing" : printable(found));
+  });
+}
+
+TRITIUM_NAMESPACE_END

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// What nearly every family reads the same way: dimensions, head counts, epsilon, rotary embedding.
+//
+// Both styles of config.json occur: published keys (rope_theta, rope_scaling) and the newer rope_parameters.
+// Sources: the GGUF key list; transformers' configuration classes and modeling_rope_utils.py.
+#pragma once
+
+#include <cmath>
+
+#include "tritium/model/family.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+/// A spec with the common part filled in, and the keys it came from.
+template <class Source>
+struct CommonFacts {
+  ModelSpec spec;
+  detail::Facts<Source> keys;
+};
+
+/// What a family's configuration class takes when a key is missing.
+struct ConfigDefaults {
+  bool tied = false;
+  double norm_eps = 1e-6;
+  std::size_t context = 2048;
+};
+
+namespace detail {
+
+inline Status check_heads(const ModelSpec& spec, const std::string& where) {
+  for (const LayerSpec& l : spec.layers) {
+    if (l.n_kv_heads == 0 || l.n_heads % l.n_kv_heads != 0) {
+      return make_error(Errc::invalid_file, "head counts do not fit", where, "a multiple of " + std::to_string(l.n_kv_heads) + " KV heads",
+                        std::to_string(l.n_heads) + " heads");
+    }
+  }
+  return {};
+}
+
+/// A per-layer fact: one number, or an array of one for each layer.
+inline Result<std::vector<std::size_t>> per_layer(const GgufFacts& keys, std::string_view key, std::size_t n_layers, std::size_t fallback,
+                                                  std::size_t most) {
+  const GgufValue* value = keys.source().find(keys.full(key));
+  if (value == nullptr || !value->is_array) {
+    TRITIUM_ASSIGN(const std::size_t one, keys.size_or(key, fallback, 1, most));
+    return std::vector<std::size_t>(n_layers, one);
+  }
+  TRITIUM_ASSIGN(const std::vector<std::uint64_t> all, keys.source().template get_array<std::uint64_t>(keys.full(key)));
+  std::vector<std::size_t> out;
+  for (const std::uint64_t v : all) {
+    if (v == 0 || v > most) {
+      return make_error(Errc::invalid_file, "hyper-parameter out of bounds", keys.where() + ", key \"" + keys.full(key) + "\"",
+                        "1 to " + std::to_string(most), std::to_string(v));
+    }
+    out.push_back(static_cast<std::size_t>(v));
+  }
+  if (out.size() != n_layers) {
+    return make_error(Errc::invalid_file, "one entry for each layer", keys.where() + ", key \"" + keys.full(key) + "\"",
+                      std::to_string(n_layers), std::to_string(out.size()));
+  }
+  return out;
+}
+
+}  // namespace detail
+
+inline Result<CommonFacts<GgufFile>> read_gguf_facts(const GgufFile& file, std::string_view architecture) {
+  CommonFacts<GgufFile> facts{{}, detail::facts_of(file, architecture)};
+  const detail::GgufFacts& keys = facts.keys;
+  ModelSpec& spec = facts.spec;
+  spec.architecture = architecture;
+  TRITIUM_ASSIGN(const std::string_view name, file.get_or<std::string_view>("general.name", ""));
+  spec.name = name;
+  TRITIUM_ASSIGN(spec.hidden, keys.size("embedding_length", 1, kMaxWidth));
+  TRITIUM_ASSIGN(spec.context, keys.size("context_length", 1, kMaxContext));
+  TRITIUM_ASSIGN(const std::size_t n_layers, keys.size("block_count", 1, kMaxLayers));
+  TRITIUM_ASSIGN(const std::vector<std::size_t> ffn, detail::per_layer(keys, "feed_forward_length", n_layers, 0, kMaxWidth));
+  TRITIUM_ASSIGN(const std::vector<std::size_t> heads, detail::per_layer(keys, "attention.head_count", n_layers, 0, kMaxHeads));
+  TRITIUM_ASSIGN(const std::vector<std::size_t> kv_heads, detail::per_layer(keys, "attention.head_count_kv", n_layers, heads[0], kMaxHeads));
+  TRITIUM_ASSIGN(const std::size_t head_dim, keys.size_or("attention.key_length", spec.hidden / heads[0], 1, kMaxHeadDim));
+  TRITIUM_TRY(keys.only<std::uint64_t>("attention.value_length", head_dim));
+  const bool rms = keys.has("attention.layer_norm_rms_epsilon");
+  TRITIUM_ASSIGN(const double eps, keys.number(rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", 0.0, 1.0));
+  spec.norm = rms ? NormKind::rms : NormKind::layer;
+  spec.norm_eps = static_cast<float>(eps);
+  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  spec.layers.resize(n_layers);
+  for (std::size_t i = 0; i < n_layers; ++i) spec.layers[i] = {heads[i], kv_heads[i], head_dim, ffn[i], 0, 0};
+  TRITIUM_TRY(detail::check_heads(spec, keys.where()));
+  return facts;
+}
+
+/// rope.* keys; the divisors of rope_freqs.weight are read by the loader.
+inline Result<RopeSpec> read_gguf_rope(const GgufFile& file, const CommonFacts<GgufFile>& facts, double default_base) {
+  const detail::GgufFacts& keys = facts.keys;
+  RopeSpec rope;
+  const std::size_t head_dim = facts.spec.layers[0].head_dim;
+  TRITIUM_ASSIGN(rope.base, keys.number_or("rope.freq_base", default_base, 1.0, 1e12));
+  TRITIUM_ASSIGN(rope.rotary_dim, keys.size_or("rope.dimension_count", head_dim, 2, head_dim));
+  if (rope.rotary_dim % 2 != 0) {
+    return make_error(Errc::invalid_file, "rotary dimensions come in pairs", keys.where() + ", key \"" + keys.full("rope.dimension_count") + "\"",
+                      "an even number", std::to_string(rope.rotary_dim));
+  }
+  TRITIUM_ASSIGN(const std::string type, keys.text_or("rope.scaling.type", "none"));
+  TRITIUM_ASSIGN(rope.factor, keys.number_or("rope.scaling.factor", 1.0, 1e-3, 1e6));
+  TRITIUM_ASSIGN(rope.original_context, keys.size_or("rope.scaling.original_context_length", facts.spec.context, 1, kMaxContext));
+  if (type == "linear") {
+    rope.scaling = RopeScaling::linear;
+  } else if (type == "yarn") {
+    rope.scaling = RopeScaling::yarn;
+    TRITIUM_ASSIGN(rope.magnitude, keys.number_or("rope.scaling.attn_factor", 1.0, 1e-3, 1e3));
+    rope.magnitude *= rope.factor > 1.0 ? 0.1 * std::log(rope.factor) + 1.0 : 1.0;
+  } else if (type != "none") {
+    return make_error(Errc::unsupported, "unsupported rope scaling", keys.where() + ", key \"" + keys.full("rope.scaling.type") + "\"",
+                      "none, linear or yarn", printable(type));
+  }
+  if (const GgufTensor* divisors = file.find_tensor("rope_freqs.weight"); divisors != nullptr) rope.scaling = RopeScaling::divisors;
+  return rope;
+}
+
+inline Result<CommonFacts<JsonObject>> read_config_facts(const JsonObject& config, const ConfigDefaults& defaults = {}) {
+  CommonFacts<JsonObject> facts{{}, detail::facts_of(config)};
+  const detail::ConfigFacts& keys = facts.keys;
+  ModelSpec& spec = facts.spec;
+  if (config.find("architectures") != nullptr) {
+    TRITIUM_ASSIGN(const std::vector<std::string_view> names, config.get_array<std::string_view>("architectures"));
+    if (!names.empty()) spec.architecture = names[0];
+  }
+  TRITIUM_ASSIGN(spec.hidden, keys.size("hidden_size", 1, kMaxWidth));
+  TRITIUM_ASSIGN(spec.vocab, keys.size("vocab_size", 1, kMaxVocab));
+  TRITIUM_ASSIGN(spec.context, keys.size_or("max_position_embeddings", defaults.context, 1, kMaxContext));
+  TRITIUM_ASSIGN(const std::size_t n_layers, keys.size("num_hidden_layers", 1, kMaxLayers));
+  TRITIUM_ASSIGN(const std::size_t ffn, keys.size("intermediate_size", 1, kMaxWidth));
+  TRITIUM_ASSIGN(const std::size_t heads, keys.size("num_attention_heads", 1, kMaxHeads));
+  TRITIUM_ASSIGN(const std::size_t kv_heads, keys.size_or("num_key_value_heads", heads, 1, kMaxHeads));
+  TRITIUM_ASSIGN(const std::size_t head_dim, keys.size_or("head_dim", spec.hidden / heads, 1, kMaxHeadDim));
+  TRITIUM_ASSIGN(const double eps, keys.number_or("rms_norm_eps", defaults.norm_eps, 0.0, 1.0));
+  TRITIUM_ASSIGN(spec.tied_head, keys.flag_or("tie_word_embeddings", defaults.tied));
+  spec.norm_eps = static_cast<float>(eps);
+  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  spec.layers.assign(n_layers, {heads, kv_heads, head_dim, ffn, 0, 0});
+  TRITIUM_TRY(detail::check_heads(spec, keys.where()));
+  return facts;
+}
+
+/// An object with rope_type (or type) and its numbers: rope_scaling, or rope_parameters with rope_theta inside.
+inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const CommonFacts<JsonObject>& facts, double default_base) {
+  const detail::ConfigFacts keys = detail::facts_of(object);
+  RopeSpec rope;
+  TRITIUM_ASSIGN(rope.base, keys.number_or("rope_theta", default_base, 1.0, 1e12));
+  TRITIUM_ASSIGN(const double partial, keys.number_or("partial_rotary_factor", 1.0, 0.0, 1.0));
+  rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(facts.spec.layers[0].head_dim) * partial) / 2 * 2;
+  TRITIUM_ASSIGN(const std::string type, keys.text_or(keys.has("rope_type") ? "rope_type" : "type", "default"));
+  TRITIUM_ASSIGN(rope.factor, keys.number_or("factor", 1.0, 1e-3, 1e6));
+  TRITIUM_ASSIGN(rope.original_context, keys.size_or("original_max_position_embeddings", facts.spec.context, 1, kMaxContext));
+  if (type == "default") return rope;
+  if (type == "linear") {
+    rope.scaling = RopeScaling::linear;
+  } else if (type == "llama3") {
+    rope.scaling = RopeScaling::llama3;
+    TRITIUM_ASSIGN(rope.low_freq_factor, keys.number("low_freq_factor", 1e-3, 1e6));
+    TRITIUM_ASSIGN(rope.high_freq_factor, keys.number("high_freq_factor", 1e-3, 1e6));
+    if (rope.high_freq_factor <= rope.low_freq_factor) {
+      return make_error(Errc::invalid_file, "rope scaling", keys.where() + ", key \"high_freq_factor\"", "more than low_freq_factor",
+                        std::to_string(rope.high_freq_factor));
+    }
+  } else if (type == "yarn") {
+    rope.scaling = RopeScaling::yarn;
+    TRITIUM_ASSIGN(rope.beta_fast, keys.number_or("beta_fast", 32.0, 1e-3, 1e6));
+    TRITIUM_ASSIGN(rope.beta_slow, keys.number_or("beta_slow", 1.0, 1e-3, 1e6));
+    TRITIUM_ASSIGN(rope.magnitude, keys.number_or("attention_factor", rope.factor > 1.0 ? 0.1 * std::log(rope.factor) + 1.0 : 1.0, 1e-3, 1e3));
+  } else {
+    return make_error(Errc::unsupported, "unsupported rope scaling", keys.where() + ", key \"rope_type\"", "default, linear, llama3 or yarn",
+                      printable(type));
+  }
+  return rope;
+}
+
+/// rope_parameters, or rope_theta and rope_scaling.
+inline Result<RopeSpec> read_config_rope(const JsonObject& config, const CommonFacts<JsonObject>& facts, double default_base) {
+  TRITIUM_ASSIGN(const double base, facts.keys.number_or("rope_theta", default_base, 1.0, 1e12));
+  if (config.find("rope_parameters") != nullptr) {
+    TRITIUM_ASSIGN(const JsonObject object, config.get_object("rope_parameters"));
+    return read_rope_parameters(object, facts, base);
+  }
+  if (config.find("rope_scaling") != nullptr) {
+    TRITIUM_ASSIGN(const JsonObject object, config.get_object("rope_scaling"));
+    return read_rope_parameters(object, facts, base);
+  }
+  RopeSpec rope;
+  rope.base = base;
+  rope.rotary_dim = facts.spec.layers[0].head_dim / 2 * 2;
+  return rope;
+}
+
+/// layer_types: true for "full_attention", false for "sliding_attention".
+inline Result<std::vector<bool>> read_layer_types(const JsonObject& config, std::size_t n_layers) {
+  TRITIUM_ASSIGN(const std::vector<std::string_view> types, config.get_array<std::string_view>("layer_types"));
+  if (types.size() != n_layers) {
+    return make_error(Errc::invalid_file, "one entry for each layer", std::string(config.where()) + ", key \"layer_types\"",
+                      std::to_string(n_layers), std::to_string(types.size()));
+  }
+  std::vector<bool> full;
+  for (const std::string_view type : types) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      return make_error(Errc::unsupported, "unsupported layer", std::string(config.where()) + ", key \"layer_types\"",
+                        "full_attention or sliding_attention", printable(type));
+    }
+    full.push_back(type == "full_attention");
+  }
+  return full;
+}
+
+TRITIUM_NAMESPACE_END

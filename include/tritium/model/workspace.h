@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Workspace: the buffers of one decoding session, sized once for its largest batch, and the projection that uses them.
+//
+// A projection is the unit of the graph: rows that somebody produces (a norm of the residual, merged attention, a gate),
+// turned into the forms the weights read, times one or more matrices. With a few rows every thread produces all of them
+// for itself, which costs less than a barrier; with many, threads share the rows first and the panels then.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "tritium/model/weights.h"
+#include "tritium/ops/matmul.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+class Workspace {
+ public:
+  /// Rows up to which each thread prepares the whole input of a projection by itself.
+  static constexpr std::size_t kFewRows = 4;
+
+  /// `max_k`: the widest input of any projection.
+  static Result<Workspace> create(OpContext context, std::size_t max_batch, std::size_t max_k) {
+    return no_throw([&]() -> Result<Workspace> {
+      Workspace w(std::move(context));
+      w.max_batch_ = max_batch;
+      w.max_k_ = max_k;
+      TRITIUM_ASSIGN(w.shared_, Input::create(max_batch, max_k));
+      const std::size_t n_threads = w.context_.n_threads();
+      for (std::size_t t = 0; t < n_threads; ++t) {
+        TRITIUM_ASSIGN(Input input, Input::create(kFewRows, max_k));
+        w.own_.push_back(std::move(input));
+      }
+      return w;
+    });
+  }
+
+  [[nodiscard]] OpContext& context() { return context_; }
+  [[nodiscard]] const KernelTable& kernels() const { return context_.kernels(); }
+  [[nodiscard]] std::size_t max_batch() const { return max_batch_; }
+
+  /// Calls f(row) for every row in [0, m), on all threads when there are more than a few.
+  template <class F>
+  void for_rows(std::size_t m, F&& f) {
+    if (m <= kFewRows) {
+      for (std::size_t r = 0; r < m; ++r) f(r);
+      return;
+    }
+    const std::size_t n = context_.n_threads();
+    context_.executor().run([&](std::size_t t) {
+      const Range rows = split_range(m, n, t);
+      for (std::size_t r = rows.begin; r < rows.end; ++r) f(r);
+    });
+  }
+
+  /// outputs = epilogue(X W^T) for m rows X of k floats that row(r, out) produces; row must be a pure function of r.
+  /// Shapes are the caller's promise: they were checked when the weights were bound.
+  template <class Row>
+  void project(std::size_t m, std::size_t k, Row&& row, std::span<const MatmulOutput> outputs) {
+    TRITIUM_ASSUME(m <= max_batch_ && k <= max_k_);
+    Forms forms;
+    for (const MatmulOutput& out : outputs) {
+      const PackFormatInfo& f = out.w->format_info();
+      (f.is_float ? forms.f32 : f.activation_group() == 0 ? forms.q8_row : forms.q8_group) = true;
+    }
+    if (m <= kFewRows) {
+      context_.executor().run([&](std::size_t t) {
+        own_[t].bind(m, k);
+        for (std::size_t r = 0; r < m; ++r) own_[t].produce(kernels(), r, forms, row);
+        matmul_share(context_, own_[t].view(), outputs, t);
+      });
+      return;
+    }
+    shared_.bind(m, k);
+    for_rows(m, [&](std::size_t r) { shared_.produce(kernels(), r, forms, row); });
+    if (m < kManyRows) {
+      context_.executor().run([&](std::size_t t) { matmul_share(context_, shared_.view(), outputs, t); });
+    } else {
+      MatmulQueue queue;
+      context_.executor().run([&](std::size_t t) { matmul_drain(context_, shared_.view(), outputs, queue, t); });
+    }
+  }
+
+ private:
+  struct Forms {
+    bool f32 = false, q8_row = false, q8_group = false;
+  };
+
+  /// Rows in every form a format may read.
+  struct Input {
+    Array<float> f32;
+    AlignedBuffer row_memory, group_memory;
+    Q8Rows q8_row, q8_group;
+    std::size_t m = 0, k = 0;
+
+    static Result<Input> create(std::size_t m, std::size_t k) {
+      Input input;
+      TRITIUM_ASSIGN(input.f32, Array<float>::allocate(m * k));
+      TRITIUM_ASSIGN(input.row_memory, AlignedBuffer::allocate(q8_bytes(m, k, 0)));
+      TRITIUM_ASSIGN(input.group_memory, AlignedBuffer::allocate(q8_bytes(m, k, 32)));
+      return input;
+    }
+    void bind(std::size_t rows, std::size_t inputs) {
+      m = rows;
+      k = inputs;
+      q8_row = Q8Rows::bind(row_memory.data(), m, k, 0);
+      q8_group = Q8Rows::bind(group_memory.data(), m, k, 32);
+    }
+    template <class Row>
+    void produce(const KernelTable& kernels, std::size_t r, const Forms& forms, Row& row) {
+      float* out = f32.data() + r * k;
+      row(r, out);
+      if (forms.q8_row) kernels.quantize_rows(out, 0, q8_row, r, r + 1);
+      if (forms.q8_group) kernels.quantize_rows(out, 0, q8_group, r, r + 1);
+    }
+    [[nodiscard]] MatmulInput view() const { return {m, k, {f32.data(), m, k}, q8_row.view(), q8_group.view()}; }
+  };
+
+  explicit Workspace(OpContext context) : context_(std::move(context)) {}
+
+  OpContext context_;
+  std::size_t max_batch_ = 0;
+  std::size_t max_k_ = 0;
+  Input shared_;
+  std::vector<Input> own_;  // of each thread
+};
+
+/// The outputs of a stack of matrices into consecutive columns of y.
+inline void append_outputs(std::vector<MatmulOutput>& outputs, const Linear& linear, MatrixView<float> y, Epilogue epilogue = {}) {
+  std::size_t column = 0;
+  for (const PackedMatrix& part : linear.parts) {
+    MatmulOutput out;
+    out.w = &part;
+    out.y = {y.data + column, y.rows, part.n(), y.stride};
+    out.epilogue = epilogue;
+    if (!linear.bias.empty()) out.epilogue.bias = linear.bias.data() + column;
+    if (epilogue.residual != nullptr) out.epilogue.residual = epilogue.residual + column;
+    outputs.push_back(out);
+    column += part.n();
+  }
+}
+
+TRITIUM_NAMESPACE_END
