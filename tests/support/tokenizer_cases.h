@@ -31,9 +31,9 @@ inline std::string show_ids(const std::vector<std::int32_t>& ids) {
 inline std::string encode_difference(const tritium::Tokenizer& tokenizer, const std::string& text,
                                      const std::vector<std::int32_t>& expected, const tritium::EncodeOptions& options) {
   const auto ids = tokenizer.encode(text, options);
-  if (!ids.ok()) return tritium::quoted(text, 200).append(": ").append(ids.error().message).append("\n");
+  if (!ids.ok()) return tritium::in_quotes(text, 200).append(": ").append(ids.error().message).append("\n");
   if (*ids == expected) return {};
-  return tritium::quoted(text, 200).append("\n  expected ").append(show_ids(expected)).append("\n  found    ").append(show_ids(*ids)).append("\n");
+  return tritium::in_quotes(text, 200).append("\n  expected ").append(show_ids(expected)).append("\n  found    ").append(show_ids(*ids)).append("\n");
 }
 
 }  // namespace tritium_test

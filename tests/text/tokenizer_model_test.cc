@@ -30,7 +30,7 @@ TEST_CASE("SentencePiece models give the ids and texts of the sentencepiece pack
       const auto decoded = tokenizer->decode(ids, {SpecialText::hide, true});
       REQUIRE(decoded.ok());
       if (*decoded != expected) {
-        differences.append("decoded ").append(quoted(expected, 200)).append("\n  found ").append(quoted(*decoded, 200)).append("\n");
+        differences.append("decoded ").append(in_quotes(expected, 200)).append("\n  found ").append(in_quotes(*decoded, 200)).append("\n");
       }
     }
     INFO(name << ":\n" << differences);

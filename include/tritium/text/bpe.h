@@ -325,7 +325,7 @@ class BpeModel {
       const MergeRule& merge = v.merges[rank];
       const auto bad = [&](std::string_view what, std::string_view expected, std::string_view spelling) {
         return make_error(Errc::invalid_file, what, "merge " + std::to_string(rank), expected,
-                          quoted(spelling, 60));
+                          in_quotes(spelling, 60));
       };
       const std::int32_t left = index.find(merge.left);
       if (left == kNoToken) return bad("merge of an unknown piece", "a token", merge.left);

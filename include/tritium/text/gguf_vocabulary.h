@@ -53,7 +53,7 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
     const detail::NamedPreTokenizer* pre = find_pre_tokenizer(source.pre);
     if (pre == nullptr) {
       return make_error(Errc::unsupported, "unknown pre-tokenizer", "tokenizer.ggml.pre", "a name that this build knows",
-                        source.pre.empty() ? "nothing" : quoted(source.pre, 80));
+                        source.pre.empty() ? "nothing" : in_quotes(source.pre, 80));
     }
     v.pre_tokenizer = source.pre;
     v.ignore_merges = pre->ignore_merges;
@@ -87,7 +87,7 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
     add_eos = true;
   } else {
     return make_error(Errc::unsupported, "unsupported tokenizer model", "tokenizer.ggml.model", "gpt2, llama, gemma4 or t5",
-                      source.model.empty() ? "nothing" : quoted(source.model, 80));
+                      source.model.empty() ? "nothing" : in_quotes(source.model, 80));
   }
   if (v.spaces.add_prefix && !v.spaces.as_suffix) v.strip_decoded_spaces = 1;
 
@@ -114,7 +114,7 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
     const std::size_t space = merge.find(' ', 1);  // the left part may itself begin with a space
     if (merge.size() < 3 || space == std::string_view::npos || space + 1 == merge.size()) {
       return make_error(Errc::invalid_file, "malformed merge", "tokenizer.ggml.merges[" + std::to_string(i) + "]",
-                        "two pieces with a space between", quoted(merge, 60));
+                        "two pieces with a space between", in_quotes(merge, 60));
     }
     v.merges.push_back({merge.substr(0, space), merge.substr(space + 1)});
   }

@@ -174,12 +174,14 @@ class Normalizer {
   }
   [[nodiscard]] bool empty() const { return steps_.empty(); }
 
-  /// Runs every step over `text` (valid UTF-8), in place. A text may grow at most 32-fold, so that a replacement in a
-  /// hostile file cannot eat the memory.
-  Status apply(std::string& text) const {
+  /// Runs every step over `text` (valid UTF-8), in place. `passage_start` false: the text goes on behind bytes that are
+  /// not UTF-8, so nothing is put before it. A text may grow at most 32-fold, so that a replacement in a hostile file
+  /// cannot eat the memory.
+  Status apply(std::string& text, bool passage_start, Regex::Scratch& scratch) const {
     const std::size_t limit = 32 * text.size() + (std::size_t{1} << 16);
     for (const Compiled& compiled : steps_) {
-      TRITIUM_TRY(run(compiled, limit, text));
+      if (compiled.step.kind == NormalizeStep::Kind::prepend && !passage_start) continue;
+      TRITIUM_TRY(run(compiled, limit, scratch, text));
       if (text.size() > limit) return too_long();
     }
     return {};
@@ -193,7 +195,7 @@ class Normalizer {
   };
   static Error too_long() { return {Errc::out_of_range, "normalized text is more than 32 times as long as the text"}; }
 
-  static Status run(const Compiled& compiled, std::size_t limit, std::string& text) {
+  static Status run(const Compiled& compiled, std::size_t limit, Regex::Scratch& scratch, std::string& text) {
     const NormalizeStep& step = compiled.step;
     switch (step.kind) {
       case NormalizeStep::Kind::nfc: return normalize_unicode(NormalForm::nfc, text);
@@ -224,7 +226,7 @@ class Normalizer {
         if (!text.empty()) text.insert(0, step.content);
         return {};
       case NormalizeStep::Kind::replace: return replace_all(step.pattern, step.content, limit, text);
-      case NormalizeStep::Kind::replace_regex: return replace_matches(*compiled.regex, step.content, limit, text);
+      case NormalizeStep::Kind::replace_regex: return replace_matches(*compiled.regex, step.content, limit, scratch, text);
       case NormalizeStep::Kind::charsmap: return map_graphemes(*compiled.map, limit, text);
     }
     return {};
@@ -276,8 +278,8 @@ class Normalizer {
     return {};
   }
 
-  static Status replace_matches(const Regex& regex, std::string_view content, std::size_t limit, std::string& text) {
-    Regex::Scratch scratch(regex);
+  static Status replace_matches(const Regex& regex, std::string_view content, std::size_t limit, Regex::Scratch& scratch,
+                                std::string& text) {
     std::string out;
     std::size_t copied = 0;
     std::size_t from = 0;

@@ -305,9 +305,6 @@ inline constexpr std::string_view kBailingPattern =
 inline constexpr std::string_view kSeedCoderPattern =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|"
     "\\s+(?!\\S)|\\s+";
-inline constexpr std::string_view kExaoneMoePattern =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}|"
-    " ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+";
 inline constexpr std::string_view kMinicpm5Pattern =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}+| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
     "\\s+(?!\\S)|\\s+";
@@ -315,7 +312,6 @@ inline constexpr std::string_view kJais2Pattern =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
     "\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|"
     "\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}";
-inline constexpr std::string_view kDigitGroupsPattern = "\\d{1,3}(?=(?:\\d{3})*\\b)";
 
 /// What the name of a pre-tokenizer in a GGUF file stands for.
 struct NamedPreTokenizer {
@@ -368,7 +364,6 @@ inline constexpr std::array kNamedPreTokenizers{
     NamedPreTokenizer{"llama4", {kO200kPattern}},
     NamedPreTokenizer{"kanana2", {kO200kPattern}},
     NamedPreTokenizer{"minimax-m2", {kO200kPattern}},
-    NamedPreTokenizer{"tiny_aya", {kDigitGroupsPattern, kO200kPattern}},
     NamedPreTokenizer{"tekken", {kTekkenPattern}, true, true},
     NamedPreTokenizer{"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", kGpt2Pattern, kDigitTriplesPattern}},
     NamedPreTokenizer{"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", kGpt2Pattern, "\\p{N}+", kDigitTriplesPattern}},
@@ -386,7 +381,6 @@ inline constexpr std::array kNamedPreTokenizers{
     NamedPreTokenizer{"bailingmoe2", {kBailingPattern}},
     NamedPreTokenizer{"llada-moe", {kBailingPattern}},
     NamedPreTokenizer{"seed-coder", {kSeedCoderPattern}},
-    NamedPreTokenizer{"exaone-moe", {kExaoneMoePattern}},
     NamedPreTokenizer{"minicpm5", {kThreeDigitsPattern, kMinicpm5Pattern}, true},
     NamedPreTokenizer{"jais-2", {kJais2Pattern}},
     NamedPreTokenizer{"laguna", {"[^\\n]+|[\\n]+", kQwen2Pattern}},
@@ -410,6 +404,12 @@ inline std::optional<SplitRule> rule_of_pattern(std::string_view pattern) {
   return std::nullopt;
 }
 
+/// Where a text stands in the whole input.
+struct TextPlace {
+  bool input_start = true;    ///< nothing came before it
+  bool passage_start = true;  ///< it begins the input or follows a special token; else it follows bytes that are not UTF-8
+};
+
 /// Text cut into pieces. The text may be a rewritten copy, when a step changes characters.
 struct Pieces {
   struct Span {
@@ -424,8 +424,9 @@ struct Pieces {
     return text.substr(spans[i].begin, spans[i].end - spans[i].begin);
   }
 
-  std::string owned;              // backs `text` after a rewrite
-  std::vector<Span> next;         // reused by the steps
+  std::string owned;       // backs `text` after a rewrite
+  std::vector<Span> next;  // reused by the steps
+  Regex::Scratch scratch;
 };
 
 class PreTokenizer {
@@ -435,7 +436,7 @@ class PreTokenizer {
     const detail::NamedPreTokenizer* entry = find_pre_tokenizer(name);
     if (entry == nullptr) {
       return make_error(Errc::unsupported, "unknown pre-tokenizer", "tokenizer.ggml.pre", "a name that this build knows",
-                        quoted(name, 80));
+                        in_quotes(name, 80));
     }
     std::vector<SplitStep> steps;
     for (const std::string_view pattern : entry->stages) {
@@ -496,8 +497,8 @@ class PreTokenizer {
 
   [[nodiscard]] bool empty() const { return steps_.empty(); }
 
-  /// Cuts `text` (valid UTF-8, below 4 GiB; it must outlive `out`). `at_start`: nothing came before it in the input.
-  Status split(std::string_view text, bool at_start, Pieces& out) const {
+  /// Cuts `text` (valid UTF-8, below 2 GiB; it must outlive `out`).
+  Status split(std::string_view text, TextPlace place, Pieces& out) const {
     if (text.size() > std::numeric_limits<std::int32_t>::max()) {
       return Error{Errc::out_of_range, "text is too long to be tokenized at once: more than 2 GiB"};
     }
@@ -505,7 +506,7 @@ class PreTokenizer {
     out.aliased = false;
     out.spans.clear();
     if (!text.empty()) out.spans.push_back({0, static_cast<std::uint32_t>(text.size())});
-    for (const Compiled& compiled : steps_) TRITIUM_TRY(run(compiled, at_start, out));
+    for (const Compiled& compiled : steps_) TRITIUM_TRY(run(compiled, place, out));
     return {};
   }
 
@@ -550,14 +551,12 @@ class PreTokenizer {
     }
   };
 
-  Status run(const Compiled& compiled, bool at_start, Pieces& out) const {
+  static Status run(const Compiled& compiled, TextPlace place, Pieces& out) {
     const SplitStep& step = compiled.step;
     if (step.kind == Kind::metaspace || step.kind == Kind::byte_level || step.kind == Kind::byte_level_alias) {
-      rewrite(step, at_start, out);
+      rewrite(step, place, out);
       if (step.kind == Kind::byte_level_alias || !step.cut) return {};
     }
-    std::optional<Regex::Scratch> scratch;
-    if (compiled.regex) scratch.emplace(*compiled.regex);
     out.next.clear();
     for (const Pieces::Span span : out.spans) {
       const std::string_view piece = out.text.substr(span.begin, span.end - span.begin);
@@ -583,7 +582,7 @@ class PreTokenizer {
           }
           std::size_t done = 0;
           for (std::size_t from = 0; from < piece.size();) {
-            TRITIUM_ASSIGN(const Regex::Match match, compiled.regex->find(piece, from, *scratch));
+            TRITIUM_ASSIGN(const Regex::Match match, compiled.regex->find(piece, from, out.scratch));
             if (!match.found) break;
             if (match.end == match.begin) {  // an empty match cuts, but is no piece
               add(done, match.begin, false);
@@ -664,7 +663,7 @@ class PreTokenizer {
   }
 
   // Steps that change characters write the pieces anew, one behind the other.
-  static void rewrite(const SplitStep& step, bool at_start, Pieces& out) {
+  static void rewrite(const SplitStep& step, TextPlace place, Pieces& out) {
     const bool needed = step.kind != Kind::byte_level || step.prepend != SplitStep::Prepend::never;
     if (!needed) return;
     std::string text;
@@ -674,8 +673,9 @@ class PreTokenizer {
     for (std::size_t i = 0; i < out.spans.size(); ++i) {
       const std::string_view piece = out[i];
       const std::size_t begin = text.size();
-      const bool wanted = step.prepend == SplitStep::Prepend::always ||
-                          (step.prepend == SplitStep::Prepend::first && at_start && i == 0 && out.spans[i].begin == 0);
+      const bool wanted = step.prepend == SplitStep::Prepend::always
+                              ? i != 0 || place.passage_start
+                              : step.prepend == SplitStep::Prepend::first && place.input_start && i == 0 && out.spans[i].begin == 0;
       if (step.kind == Kind::byte_level) {
         if (wanted && piece[0] != ' ') text.push_back(' ');
         text.append(piece);

@@ -182,18 +182,8 @@ class Regex {
     return regex;
   }
 
-  /// What matching needs besides the pattern; one for each thread.
+  /// Memory that matching needs, for any pattern; one for each thread. Allocated at the first match.
   class Scratch {
-   public:
-    explicit Scratch(const Regex& regex)
-        : data_(pcre2_match_data_create_from_pattern(regex.code_.get(), nullptr)), context_(pcre2_match_context_create(nullptr)) {
-      if (!context_) return;
-      stack_.reset(pcre2_jit_stack_create(std::size_t{32} << 10, std::size_t{4} << 20, nullptr));
-      if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
-      pcre2_set_match_limit(context_.get(), 20'000'000);
-      pcre2_set_heap_limit(context_.get(), std::uint32_t{64} << 10);  // KiB
-    }
-
    private:
     friend class Regex;
     struct Release {
@@ -201,6 +191,17 @@ class Regex {
       void operator()(pcre2_match_context* p) const { pcre2_match_context_free(p); }
       void operator()(pcre2_jit_stack* p) const { pcre2_jit_stack_free(p); }
     };
+    bool prepare() {
+      if (context_) return data_ != nullptr;
+      data_.reset(pcre2_match_data_create(1, nullptr));  // the whole match; groups are of no interest
+      context_.reset(pcre2_match_context_create(nullptr));
+      stack_.reset(pcre2_jit_stack_create(std::size_t{32} << 10, std::size_t{4} << 20, nullptr));
+      if (!context_) return false;
+      if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+      pcre2_set_match_limit(context_.get(), 20'000'000);
+      pcre2_set_heap_limit(context_.get(), std::uint32_t{64} << 10);  // KiB
+      return data_ != nullptr;
+    }
     std::unique_ptr<pcre2_match_data, Release> data_;
     std::unique_ptr<pcre2_match_context, Release> context_;
     std::unique_ptr<pcre2_jit_stack, Release> stack_;
@@ -208,9 +209,13 @@ class Regex {
 
   /// The first match in `subject` (valid UTF-8) that starts at `from` or later. Lookarounds see `subject` alone.
   Result<Match> find(std::string_view subject, std::size_t from, Scratch& scratch) const {
-    if (!scratch.data_ || !scratch.context_) return Error{Errc::out_of_memory, "not enough memory to match a regular expression"};
-    const int count = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), from,
-                                  PCRE2_NO_UTF_CHECK, scratch.data_.get(), scratch.context_.get());
+    if (!scratch.prepare()) return Error{Errc::out_of_memory, "not enough memory to match a regular expression"};
+    const auto match = [&](std::uint32_t options) {
+      return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), from,
+                         PCRE2_NO_UTF_CHECK | options, scratch.data_.get(), scratch.context_.get());
+    };
+    int count = match(0);
+    if (count == PCRE2_ERROR_JIT_STACKLIMIT) count = match(PCRE2_NO_JIT);  // the interpreter has a heap, with its own limit
     if (count == PCRE2_ERROR_NOMATCH) return Match{};
     if (count < 0) {
       std::array<PCRE2_UCHAR, 200> text{};

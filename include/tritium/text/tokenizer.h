@@ -349,7 +349,8 @@ class Tokenizer {
       if (!control && !added) continue;
       if (f != flags.end() && f->second.normalized) {
         std::string spelling(v.tokens[i]);
-        TRITIUM_TRY(normalizer_.apply(spelling));
+        Regex::Scratch scratch;
+        TRITIUM_TRY(normalizer_.apply(spelling, true, scratch));
         if (!spelling.empty()) normalized_specials_.add(spelling, id);
         continue;
       }
@@ -376,23 +377,21 @@ class Tokenizer {
       (options.parse_special ? all_specials_ : added_tokens_).longest_first(text, hits);
     }
     std::size_t at = 0;
-    bool begins_passage = true;  // at the start, or directly behind a special token
     for (const auto& hit : hits) {
-      if (hit.begin > at) TRITIUM_TRY(encode_bytes(text.substr(at, hit.begin - at), begins_passage, at == 0, job));
+      if (hit.begin > at) TRITIUM_TRY(encode_bytes(text.substr(at, hit.begin - at), {at == 0, true}, job));
       job.ids.push_back(hit.id);
-      begins_passage = true;
       at = hit.end;
     }
-    if (at < text.size()) TRITIUM_TRY(encode_bytes(text.substr(at), begins_passage, at == 0, job));
+    if (at < text.size()) TRITIUM_TRY(encode_bytes(text.substr(at), {at == 0, true}, job));
     if (options.add_special) job.ids.insert(job.ids.end(), suffix_.begin(), suffix_.end());
     return std::move(job.ids);
   }
 
   // Any bytes: well-formed runs as text, the rest byte by byte.
-  Status encode_bytes(std::string_view text, bool begins_passage, bool at_start, Job& job) const {
+  Status encode_bytes(std::string_view text, TextPlace place, Job& job) const {
     while (!text.empty()) {
       if (const std::size_t good = valid_utf8_prefix(text); good != 0) {
-        TRITIUM_TRY(encode_text(text.substr(0, good), begins_passage, at_start, job));
+        TRITIUM_TRY(encode_text(text.substr(0, good), place, job));
         text.remove_prefix(good);
       }
       const std::size_t bad = invalid_utf8_prefix(text);
@@ -405,38 +404,39 @@ class Tokenizer {
         job.ids.push_back(id);
       }
       text.remove_prefix(bad);
-      begins_passage = at_start = false;
+      place = {false, false};
     }
     return {};
   }
 
   // Valid UTF-8 without special tokens, except those that are looked for after normalization.
-  Status encode_text(std::string_view text, bool begins_passage, bool at_start, Job& job) const {
+  Status encode_text(std::string_view text, TextPlace place, Job& job) const {
     if (sentencepiece_text_) {
       const ByteTrie* user_defined = kind_ == TokenizerKind::score_bpe ? std::get<ScoreBpeModel>(model_).user_defined()
                                                                       : std::get<UnigramModel>(model_).user_defined();
-      TRITIUM_TRY(spaces_.apply(text, begins_passage, user_defined, job.normalized));
+      TRITIUM_TRY(spaces_.apply(text, place.passage_start, user_defined, job.normalized));
       job.scratch.cache.reset(job.normalized.size());
       return encode_piece(job.normalized, job);
     }
     if (!normalizer_.empty()) {
       job.normalized.assign(text);
-      TRITIUM_TRY(normalizer_.apply(job.normalized));
+      TRITIUM_TRY(normalizer_.apply(job.normalized, place.passage_start, job.pieces.scratch));
       text = job.normalized;
     }
-    if (normalized_specials_.empty()) return encode_normalized(text, at_start, job);
+    if (normalized_specials_.empty()) return encode_normalized(text, place, job);
     normalized_specials_.leftmost_longest(text, [&](std::int32_t id) { return !job.options.parse_special && is_control(id); },
                                           job.inner_hits);
     std::size_t at = 0;
     for (const auto& hit : job.inner_hits) {
-      if (hit.begin > at) TRITIUM_TRY(encode_normalized(text.substr(at, hit.begin - at), at_start && at == 0, job));
+      if (hit.begin > at) TRITIUM_TRY(encode_normalized(text.substr(at, hit.begin - at), place, job));
       job.ids.push_back(hit.id);
       at = hit.end;
+      place = {false, true};
     }
-    return at < text.size() ? encode_normalized(text.substr(at), at_start && at == 0, job) : Status{};
+    return at < text.size() ? encode_normalized(text.substr(at), place, job) : Status{};
   }
 
-  Status encode_normalized(std::string_view text, bool at_start, Job& job) const {
+  Status encode_normalized(std::string_view text, TextPlace place, Job& job) const {
     if (kind_ == TokenizerKind::merges_bpe && escape_ && !leftmost_specials_) {  // GGUF: spaces are escaped here
       job.escaped.clear();
       for (const char c : text) {
@@ -450,7 +450,7 @@ class Tokenizer {
       job.scratch.cache.reset(text.size());
       return encode_piece(text, job);
     }
-    TRITIUM_TRY(pre_tokenizer_.split(text, at_start, job.pieces));
+    TRITIUM_TRY(pre_tokenizer_.split(text, place, job.pieces));
     job.scratch.cache.reset(job.pieces.aliased ? 0 : job.pieces.text.size());
     for (std::size_t i = 0; i < job.pieces.spans.size(); ++i) {
       std::string_view piece = job.pieces[i];

@@ -600,7 +600,7 @@ inline Status add_token(Vocabulary& v, const JsonObject& token, std::int64_t id,
   const auto i = static_cast<std::size_t>(id);
   if (!v.tokens[i].empty() && v.tokens[i] != content) {
     return make_error(Errc::invalid_file, "added token takes the id of another token", token.where(),
-                      quoted(v.tokens[i], 40), quoted(content, 40));
+                      in_quotes(v.tokens[i], 40), in_quotes(content, 40));
   }
   const bool is_new = v.tokens[i].empty();
   if (is_new) v.tokens[i] = v.arena->add(content);
@@ -694,7 +694,7 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
     v.unk = id_of_spelling(v, unk);
     if (!unk.empty() && v.unk == kNoToken) {
       return make_error(Errc::invalid_file, "unknown token is not in the vocabulary", "model.unk_token", "a token",
-                        quoted(unk, 40));
+                        in_quotes(unk, 40));
     }
   }
   if (v.unk != kNoToken) {

@@ -215,7 +215,7 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
         const std::string where = object.path("added_tokens_decoder");
         const std::string& key = item.key();
         if (key.empty() || key.size() > 9 || key.find_first_not_of("0123456789") != std::string::npos) {
-          return make_error(Errc::invalid_file, "malformed token id", where, "digits", quoted(key, 40));
+          return make_error(Errc::invalid_file, "malformed token id", where, "digits", in_quotes(key, 40));
         }
         std::int64_t id = 0;
         for (const char digit : key) id = id * 10 + (digit - '0');

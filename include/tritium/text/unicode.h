@@ -291,7 +291,7 @@ inline std::string escape_control(std::string_view text, std::size_t limit = 409
 }
 
 /// escape_control() between quotation marks, for messages.
-inline std::string quoted(std::string_view text, std::size_t limit = 60) {
+inline std::string in_quotes(std::string_view text, std::size_t limit = 60) {
   std::string out(1, '"');
   out.append(escape_control(text, limit));
   out.push_back('"');

@@ -177,7 +177,7 @@ inline Status validate(const Vocabulary& v) {
       return bad("unknown token type", where, "0 to 6", std::to_string(static_cast<unsigned>(type)));
     }
     if (type == TokenType::byte && byte_of_token(token) < 0) {
-      return bad("byte token is misspelled", where, "<0x00> to <0xFF>", quoted(token, 40));
+      return bad("byte token is misspelled", where, "<0x00> to <0xFF>", in_quotes(token, 40));
     }
     const bool special = type == TokenType::control || type == TokenType::user_defined || type == TokenType::unknown;
     if (special && token.size() > kMaxSpecialBytes) {

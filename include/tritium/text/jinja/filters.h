@@ -944,7 +944,8 @@ inline bool Interpreter::filter_title(const Value& v, Args& args, Value& out) {
     return is_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
   };
   StringBuilder b(heap_);
-  std::size_t tail = 0;  // where the part of the word that becomes lower case begins
+  std::size_t tail = 0;      // where the part of the word that becomes lower case begins
+  std::size_t word_end = 0;  // a capital sigma looks as far as the end of its word
   bool in_word = false;
   for (std::size_t i = 0; i < text.text.size(); i += utf8_size(text.text[i])) {
     const char32_t c = utf8_decode(text.text, i);
@@ -955,18 +956,15 @@ inline bool Interpreter::filter_title(const Value& v, Args& args, Value& out) {
       in_word = true;
       m = to_upper(c);
       tail = i + utf8_size(text.text[i]);
-    } else {
-      std::size_t end = i;
-      if (c == 0x3A3) {  // only a capital sigma looks at what follows it
-        while (end < text.text.size() && !separates(utf8_decode(text.text, end))) end += utf8_size(text.text[end]);
-        if (!charge_bytes(end - tail)) return false;
-      } else {
-        end = i + utf8_size(text.text[i]);
+      word_end = tail;
+      while (word_end < text.text.size() && !separates(utf8_decode(text.text, word_end))) {
+        word_end += utf8_size(text.text[word_end]);
       }
-      m = to_lower_at(std::string_view(text.text).substr(tail, end - tail), i - tail);
+    } else {
+      m = to_lower_at(std::string_view(text.text).substr(tail, word_end - tail), i - tail);
     }
     for (std::size_t k = 0; k < m.count; ++k) b.append_code_point(m.points[k], text.origin.at(i));
-    if (heap_.exhausted() != Exhausted::no) return stop_exhausted();
+    if (!charge(2)) return false;
   }
   out = b.finish();
   return true;
@@ -1105,7 +1103,7 @@ inline bool Interpreter::filter_wordcount(const Value& v, Args& args, Value& out
     in_word = part;
   }
   out = Value::integer(count);
-  return charge_bytes(t.size());
+  return charge_scan(t.size());
 }
 
 inline bool Interpreter::quote_url(const Value& v, bool query, StringBuilder& out) {
@@ -1242,7 +1240,7 @@ inline bool Interpreter::write_json_string(const Str& s, bool ascii, StringBuild
   }
   quoted.push_back('"');
   out.append(quoted, s.origin.any_user());
-  return charge_bytes(quoted.size());
+  return charge_scan(quoted.size());
 }
 
 inline bool Interpreter::write_json(const Value& v, const JsonStyle& style, std::uint32_t level, StringBuilder& out) {
@@ -1482,13 +1480,13 @@ inline bool Interpreter::test_lower(const Value& v, Args& args, bool& out) {
   Value s;
   if (!no_arguments("lower", args) || !to_string(v, s)) return false;
   out = cased_as(s.str().text, false);
-  return charge_bytes(s.str().text.size());
+  return charge_scan(s.str().text.size());
 }
 inline bool Interpreter::test_upper(const Value& v, Args& args, bool& out) {
   Value s;
   if (!no_arguments("upper", args) || !to_string(v, s)) return false;
   out = cased_as(s.str().text, true);
-  return charge_bytes(s.str().text.size());
+  return charge_scan(s.str().text.size());
 }
 inline bool Interpreter::test_filter(const Value& v, Args& args, bool& out) {
   std::uint64_t h = 0;

@@ -17,6 +17,10 @@ TRITIUM_NAMESPACE_BEGIN
 namespace jinja {
 
 inline bool Interpreter::from_json(const nlohmann::ordered_json& j, const Trust& trust, Value& out) {
+  if (j.is_null()) {
+    out = Value::object(Kind::dict, heap_.make<Dict>().get());
+    return true;
+  }
   if (!j.is_object()) return fail("the variables of a template must be a JSON object", "an object", j.type_name());
   heap_.begin_exempt();
   Ref<Dict> dict = heap_.make<Dict>();

@@ -173,6 +173,11 @@ class Interpreter {
   // Pays for work about to be done.
   bool charge(std::uint64_t steps) { return heap_.charge(steps) || stop_exhausted(); }
   bool charge_bytes(std::size_t bytes) { return charge(1 + (bytes >> 4)); }
+  // For text that is looked at character by character.
+  bool charge_scan(std::size_t bytes) { return charge(1 + (bytes >> 1)); }
+  static constexpr std::uint64_t kCompareSteps = 4;  // of a sort
+  static constexpr std::uint64_t kEntrySteps = 8;    // a new key of a dict
+  static constexpr std::uint64_t kCallSteps = 16;    // a macro or one level of a recursive loop
 
   // Guards every recursion of the interpreter. Calls count apart: they are few in an honest template.
   static constexpr std::uint32_t kNestingPerDepth = 5;
@@ -645,6 +650,7 @@ class Interpreter {
 
   // One level of a recursive loop, as text.
   bool recurse(const For& node, const Value& iterable, std::int64_t depth, const Ref<Frame>& outer, Value& out) {
+    if (!charge(kCallSteps)) return false;
     if (++calls_ > heap_.limits().depth) {
       --calls_;
       return fail_depth();

@@ -25,9 +25,11 @@ namespace jinja {
 // Puts the arguments of a call where the names say; arguments that are not given stay missing.
 inline bool Interpreter::bind(std::string_view function, Args& args, std::initializer_list<const char*> names,
                               std::size_t required, Value* out, bool keywords) {
-  const std::string what = "wrong arguments for " + std::string(function);
+  const auto wrong = [&](std::string_view expected, std::string_view found) {
+    return fail("wrong arguments for " + std::string(function), expected, found);
+  };
   if (args.positional.size() > names.size()) {
-    return fail(what, "at most " + std::to_string(names.size()), std::to_string(args.positional.size()));
+    return wrong("at most " + std::to_string(names.size()), std::to_string(args.positional.size()));
   }
   for (std::size_t i = 0; i < args.positional.size(); ++i) out[i] = std::move(args.positional[i]);
   for (auto& [name, value] : args.named) {
@@ -39,13 +41,13 @@ inline bool Interpreter::bind(std::string_view function, Args& args, std::initia
         ++place;
       }
     }
-    if (place == names.size()) return fail(what, "a parameter that it has", name.substr(0, 60));
-    if (!out[place].is_missing()) return fail(what, "one value for a parameter", "two for " + name.substr(0, 60));
+    if (place == names.size()) return wrong("a parameter that it has", name.substr(0, 60));
+    if (!out[place].is_missing()) return wrong("one value for a parameter", "two for " + name.substr(0, 60));
     out[place] = std::move(value);
   }
   for (std::size_t i = 0; i < required; ++i) {
-    if (out[i].is_missing())
-      return fail(what, std::string("a value for ") + *(names.begin() + static_cast<std::ptrdiff_t>(i)), "none");
+    if (!out[i].is_missing()) continue;
+    return wrong(std::string("a value for ") + *(names.begin() + static_cast<std::ptrdiff_t>(i)), "none");
   }
   return true;
 }
@@ -101,6 +103,7 @@ inline Value Interpreter::change_case(const Value& v, Case how) {
       }
     }
     if (how == Case::title) after_cased = is_cased(c);
+    if (!heap_.charge(2)) break;
     const bool user = s.origin.at(i);
     for (std::size_t k = 0; k < m.count; ++k) b.append_code_point(m.points[k], user);
   }
@@ -229,7 +232,7 @@ inline bool Interpreter::split_text(const Value& v, const Value& separator, std:
     while ((static_cast<unsigned char>(text[begin]) & 0xC0u) == 0x80u) --begin;
     return is_space(utf8_decode(text, begin));
   };
-  if (!charge_bytes(text.size())) return false;
+  if (!(separator.is(Kind::none) ? charge_scan(text.size()) : charge_bytes(text.size()))) return false;
   if (separator.is(Kind::none)) {
     if (!from_right) {
       std::size_t i = 0;
@@ -327,7 +330,7 @@ inline bool Interpreter::split_lines(const Value& v, bool keep_ends,
     if (i < text.size())
       next = i + (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n' ? 2 : utf8_size(text[i]));
     out.emplace_back(begin, keep_ends ? next : i);
-    if (!charge_bytes(next - begin)) return false;
+    if (!charge_scan(next - begin)) return false;
     begin = next;
   }
   return true;
@@ -422,7 +425,7 @@ bool Interpreter::every_character(const Value& s, Args& args, std::string_view n
   std::size_t i = 0;
   for (; i < t.size() && holds; i += utf8_size(t[i])) holds = predicate(utf8_decode(t, i));
   out = Value::boolean(holds);
-  return charge_bytes(i);
+  return charge_scan(i);
 }
 
 // str.isupper or str.islower: at least one cased character, and none of the other case.
@@ -545,11 +548,11 @@ inline bool Interpreter::str_isidentifier(const Value& s, Args& args, Value& out
 }
 inline bool Interpreter::str_islower(const Value& s, Args& args, Value& out) {
   out = Value::boolean(cased_as(s.str().text, false));
-  return no_arguments("islower", args) && charge_bytes(s.str().text.size());
+  return no_arguments("islower", args) && charge_scan(s.str().text.size());
 }
 inline bool Interpreter::str_isupper(const Value& s, Args& args, Value& out) {
   out = Value::boolean(cased_as(s.str().text, true));
-  return no_arguments("isupper", args) && charge_bytes(s.str().text.size());
+  return no_arguments("isupper", args) && charge_scan(s.str().text.size());
 }
 inline bool Interpreter::str_istitle(const Value& s, Args& args, Value& out) {
   bool any = false;
@@ -565,7 +568,7 @@ inline bool Interpreter::str_istitle(const Value& s, Args& args, Value& out) {
     any = any || after_cased;
   }
   out = Value::boolean(holds && any);
-  return no_arguments("istitle", args) && charge_bytes(t.size());
+  return no_arguments("istitle", args) && charge_scan(t.size());
 }
 
 inline bool Interpreter::str_count(const Value& s, Args& args, Value& out) {
@@ -1322,8 +1325,10 @@ inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
 
 inline bool Interpreter::call_macro(const MacroObject& macro, Args& args, Value& out) {
   const Callable& callable = *macro.callable;
-  const std::string what =
-      "wrong arguments for the macro " + (callable.name.empty() ? std::string("caller") : callable.name);
+  const auto wrong = [&](std::string_view expected, std::string_view found) {
+    const std::string name = callable.name.empty() ? "caller" : callable.name;
+    return fail("wrong arguments for the macro " + name, expected, found);
+  };
   const Ref<Frame> frame = make_frame(macro.closure, callable.slots);
   const std::size_t count = callable.parameters.size();
   const auto take = [&](const std::string& name, Value& v) {
@@ -1358,7 +1363,7 @@ inline bool Interpreter::call_macro(const MacroObject& macro, Args& args, Value&
     }
     frame->slots[callable.kwargs] = Value::object(Kind::dict, rest.get());
   } else if (!args.named.empty()) {
-    return fail(what, "a parameter that it has", args.named.front().first.substr(0, 60));
+    return wrong("a parameter that it has", args.named.front().first.substr(0, 60));
   }
   if (callable.takes_varargs) {
     ListBuilder rest(heap_);
@@ -1367,9 +1372,10 @@ inline bool Interpreter::call_macro(const MacroObject& macro, Args& args, Value&
     }
     frame->slots[callable.varargs] = rest.finish(Kind::tuple);
   } else if (args.positional.size() > count) {
-    return fail(what, "at most " + std::to_string(count), std::to_string(args.positional.size()));
+    return wrong("at most " + std::to_string(count), std::to_string(args.positional.size()));
   }
 
+  if (!charge(kCallSteps)) return false;
   if (++calls_ > heap_.limits().depth) {
     --calls_;
     return fail_depth();

@@ -307,7 +307,7 @@ inline bool Interpreter::repr(const Value& v, StringBuilder& out) {
       return true;
     case Kind::string: {
       const Str& s = v.str();
-      if (!charge_bytes(s.text.size())) return false;
+      if (!charge_scan(s.text.size())) return false;
       std::string quoted;
       append_repr(quoted, s.text);
       if (s.safe) quoted = "Markup(" + quoted + ")";
@@ -395,6 +395,7 @@ inline bool Interpreter::escape(const Value& v, Value& out) {
   Value plain;
   if (!to_string(v, plain)) return false;
   const Str& s = plain.str();
+  if (!charge_scan(s.text.size())) return false;
   StringBuilder b(heap_);
   std::size_t copied = 0;
   for (std::size_t i = 0; i < s.text.size(); ++i) {
@@ -450,7 +451,10 @@ inline bool Interpreter::find_text(std::string_view text, std::string_view wante
   std::size_t i = from;
   while (i <= last) {
     const auto* hit = static_cast<const char*>(std::memchr(text.data() + i, wanted[0], last - i + 1));
-    if (hit == nullptr) break;
+    if (hit == nullptr) {
+      i = last + 1;
+      break;
+    }
     i = static_cast<std::size_t>(hit - text.data());
     std::size_t k = 1;
     while (k < wanted.size() && text[i + k] == wanted[k]) ++k;
@@ -465,7 +469,7 @@ inline bool Interpreter::find_text(std::string_view text, std::string_view wante
     }
     ++i;
   }
-  return charge(work / 4) && charge_bytes(std::min(i, text.size()) - from);
+  return charge(work / 4) && charge_bytes(i - from);
 }
 
 inline bool Interpreter::rfind_text(std::string_view text, std::string_view wanted, std::size_t& out) {
@@ -820,7 +824,7 @@ inline bool Interpreter::dict_set(Dict& dict, const Value& key, const Value& val
   dict.entries.push_back({key, value});
   dict.bytes += Dict::kEntryBytes;
   heap_.grow(Dict::kEntryBytes);
-  return charge(1);
+  return charge(kEntrySteps);
 }
 
 // dict.update(source): a mapping, or an iterable of pairs.
@@ -861,7 +865,7 @@ inline bool Interpreter::sort(std::vector<Value>& items, std::vector<Value>& key
         if (!take_b && b < end) {  // b goes first only when it is truly smaller (or, reversed, truly larger)
           const Value& x = keys[order[reverse ? a : b]];
           const Value& y = keys[order[reverse ? b : a]];
-          if (!less(x, y, take_b)) return false;
+          if (!charge(kCompareSteps) || !less(x, y, take_b)) return false;
         }
         merged[out] = order[take_b ? b++ : a++];
       }

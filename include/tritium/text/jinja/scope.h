@@ -9,6 +9,7 @@
 // Source: the behaviour of Jinja 3.1's compiler, which does the same analysis to emit Python's local variables.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -478,111 +479,102 @@ class Resolver {
     return true;
   }
 
+  // The names with a meaning of their own, and what a body does with each of them first.
+  static constexpr std::array<std::string_view, 4> kSpecialNames = {"loop", "caller", "kwargs", "varargs"};
   enum class Use : std::uint8_t { none, load, other };
+  using Uses = std::array<Use, kSpecialNames.size()>;
 
-  static Use first_use(const Expr* e, std::string_view name) {
-    if (e == nullptr) return Use::none;
+  static void note(std::string_view name, Use use, Uses& uses) {
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      if (uses[i] == Use::none && kSpecialNames[i] == name) uses[i] = use;
+    }
+  }
+  void see(const ExprPtr& e, Uses& uses) { see(e.get(), uses); }
+  void see(const Expr* e, Uses& uses) {
+    if (e == nullptr) return;
     if (e->type == Expr::Type::name) {
-      const auto& node = static_cast<const Name&>(*e);
-      if (node.text != name) return Use::none;
-      return node.use == Name::Use::load ? Use::load : Use::other;
+      const auto& name = static_cast<const Name&>(*e);
+      note(name.text, name.use == Name::Use::load ? Use::load : Use::other, uses);
     }
-    Use found = Use::none;
     each_child(*e, [&](const Expr* child) {
-      found = first_use(child, name);
-      return found == Use::none;
+      see(child, uses);
+      return true;
     });
-    return found;
   }
-  static Use first_use(const Block& body, std::string_view name) {
-    for (const StmtPtr& s : body) {
-      const Use use = first_use(*s, name);
-      if (use != Use::none) return use;
+  void see(const Block& body, Uses& uses) {
+    const Uses inner = first_uses(body);
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      if (uses[i] == Use::none) uses[i] = inner[i];
     }
-    return Use::none;
   }
-  static Use first_use(const Callable& node, std::string_view name) {
-    for (const auto& parameter : node.parameters) {
-      if (parameter->text == name) return Use::other;
-    }
-    for (const ExprPtr& value : node.defaults) {
-      const Use use = first_use(value.get(), name);
-      if (use != Use::none) return use;
-    }
-    return first_use(node.body, name);
+  void see(const Callable& node, Uses& uses) {
+    for (const auto& parameter : node.parameters) note(parameter->text, Use::other, uses);
+    for (const ExprPtr& value : node.defaults) see(value, uses);
+    see(node.body, uses);
   }
-  static Use first_use(const Stmt& s, std::string_view name) {
-    Use use = Use::none;
-    const auto in = [&](const auto& part) {
-      if constexpr (std::is_same_v<std::decay_t<decltype(part)>, ExprPtr>)
-        use = first_use(part.get(), name);
-      else
-        use = first_use(part, name);
-      return use != Use::none;
-    };
+  void see(const Stmt& s, Uses& uses) {
+    const auto all = [&](const auto&... parts) { (see(parts, uses), ...); };
     switch (s.type) {
       case Stmt::Type::text:
       case Stmt::Type::break_:
       case Stmt::Type::continue_:
         break;
       case Stmt::Type::print:
-        for (const ExprPtr& e : static_cast<const Print&>(s).values) {
-          if (in(e)) return use;
-        }
+        for (const ExprPtr& e : static_cast<const Print&>(s).values) see(e, uses);
         break;
-      case Stmt::Type::if_: {
-        const auto& node = static_cast<const If&>(s);
-        for (const auto& [test, then] : node.branches) {
-          if (in(test) || in(then)) return use;
-        }
-        in(node.otherwise);
+      case Stmt::Type::if_:
+        for (const auto& [test, then] : static_cast<const If&>(s).branches) all(test, then);
+        see(static_cast<const If&>(s).otherwise, uses);
         break;
-      }
       case Stmt::Type::for_: {
         const auto& node = static_cast<const For&>(s);
-        static_cast<void>(in(node.target) || in(node.iterable) || in(node.body) || in(node.otherwise) || in(node.test));
+        all(node.target, node.iterable, node.body, node.otherwise, node.test);
         break;
       }
-      case Stmt::Type::set: {
-        const auto& node = static_cast<const Set&>(s);
-        static_cast<void>(in(node.target) || in(node.value));
+      case Stmt::Type::set:
+        all(static_cast<const Set&>(s).target, static_cast<const Set&>(s).value);
         break;
-      }
       case Stmt::Type::set_block: {
         const auto& node = static_cast<const SetBlock&>(s);
-        static_cast<void>(in(node.target) || in(node.filter) || in(node.body));
+        all(node.target, node.filter, node.body);
         break;
       }
       case Stmt::Type::with: {
         const auto& node = static_cast<const With&>(s);
-        for (const auto& [target, value] : node.bindings) {
-          if (in(target)) return use;
-        }
-        for (const auto& [target, value] : node.bindings) {
-          if (in(value)) return use;
-        }
-        in(node.body);
+        for (const auto& [target, value] : node.bindings) see(target, uses);
+        for (const auto& [target, value] : node.bindings) see(value, uses);
+        see(node.body, uses);
         break;
       }
       case Stmt::Type::macro:
-        in(static_cast<const Macro&>(s).callable);
+        see(static_cast<const Macro&>(s).callable, uses);
         break;
-      case Stmt::Type::call_block: {
-        const auto& node = static_cast<const CallBlock&>(s);
-        static_cast<void>(in(node.call) || in(node.callable));
+      case Stmt::Type::call_block:
+        all(static_cast<const CallBlock&>(s).call, static_cast<const CallBlock&>(s).callable);
         break;
-      }
-      case Stmt::Type::filter_block: {
-        const auto& node = static_cast<const FilterBlock&>(s);
-        static_cast<void>(in(node.body) || in(node.filter));
+      case Stmt::Type::filter_block:
+        all(static_cast<const FilterBlock&>(s).body, static_cast<const FilterBlock&>(s).filter);
         break;
-      }
     }
-    return use;
   }
-  static bool first_use_is_load(const Block& body, std::string_view name) { return first_use(body, name) == Use::load; }
+  // Each body is walked once, however many loops and macros around it ask.
+  Uses first_uses(const Block& body) {
+    if (const auto known = uses_.find(&body); known != uses_.end()) return known->second;
+    Uses uses{};
+    for (const StmtPtr& s : body) see(*s, uses);
+    uses_.emplace(&body, uses);
+    return uses;
+  }
+  bool first_use_is_load(const Block& body, std::string_view name) {
+    const Uses uses = first_uses(body);
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      if (kSpecialNames[i] == name) return uses[i] == Use::load;
+    }
+    return false;
+  }
 
   Program& program_;
+  std::unordered_map<const Block*, Uses> uses_;
   std::unordered_map<std::string, std::uint32_t> ids_;
   bool uses_self_ = false;
 };

@@ -29,7 +29,8 @@ namespace jinja {
 
 class Heap;
 
-/// What a render may use. One step is one node evaluated, one item iterated or 16 bytes of text moved.
+/// What a render may use. A step is a node evaluated, an item iterated or 16 bytes of text moved; what takes longer, such
+/// as a call or a comparison in a sort, counts as several, so that a step is about 10 ns.
 struct Limits {
   std::uint64_t fuel = 50'000'000;          ///< steps of one render, whatever they are nested in
   std::uint32_t depth = 200;                ///< nesting of the syntax, of calls and of data
@@ -234,6 +235,7 @@ class Heap {
     first_ = o;
     o->bytes = sizeof(T) + extra;
     grow(o->bytes);
+    static_cast<void>(charge(kObjectSteps));
     return Ref<T>(o);
   }
 
@@ -265,6 +267,8 @@ class Heap {
   /// What is made between these two calls (the variables passed in) does not count against the budget.
   void begin_exempt() { allowance_ = std::numeric_limits<std::uint64_t>::max() / 2; }
   void end_exempt() { allowance_ = live_; }
+
+  static constexpr std::uint64_t kObjectSteps = 4;  ///< what it costs to make an object
 
   /// Pays `steps`; false when a limit has been passed, now or earlier.
   [[nodiscard]] bool charge(std::uint64_t steps) {
