@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       covered += tensor.data.size();
       for (const std::byte b : tensor.data) sum += std::to_integer<unsigned>(b);
     }
-    for (const auto& [key, value] : file->metadata()) require(is_valid_utf8(key) && is_valid_utf8(value));
+    for (const auto& [key, value] : file->metadata()) require(is_utf8(key) && is_utf8(value));
     require(covered + 8 + load_little_endian<std::uint64_t>(bytes.data()) == size);
     volatile unsigned sink = sum;
     (void)sink;

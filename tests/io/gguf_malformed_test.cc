@@ -68,11 +68,11 @@ std::string find_inconsistency(const GgufFile& file, std::span<const std::byte> 
       if (numbers.ok() && numbers->size() != value.count) return "array size";
     }
   }
-  if (!is_valid_utf8("")) return "never";
   std::set<std::string_view> names;
   std::vector<std::pair<const std::byte*, const std::byte*>> extents;
   for (const GgufTensor& tensor : file.tensors()) {
-    if (tensor.name.empty() || tensor.name.size() > 64 || !names.insert(tensor.name).second) return "tensor name";
+    if (tensor.name.empty() || tensor.name.size() > 64 || !is_utf8(tensor.name)) return "tensor name";
+    if (!names.insert(tensor.name).second) return "tensor name twice";
     if (file.find_tensor(tensor.name) != &tensor) return "tensor not found";
     std::size_t elements = 1;
     for (const std::uint64_t dim : tensor.dims) {

@@ -54,7 +54,7 @@ std::string find_inconsistency(const SafetensorsFile& file, std::span<const std:
   std::vector<std::pair<std::size_t, std::size_t>> extents;
   std::set<std::string_view> names;
   for (const SafetensorsTensor& tensor : file.tensors()) {
-    if (tensor.name.empty() || !is_valid_utf8(tensor.name) || !names.insert(tensor.name).second) return "name";
+    if (tensor.name.empty() || !is_utf8(tensor.name) || !names.insert(tensor.name).second) return "name";
     if (file.find(tensor.name) != &tensor) return "not found";
     std::size_t size = info(tensor.dtype).bytes;
     for (const std::uint64_t dim : tensor.dims()) {
@@ -72,7 +72,7 @@ std::string find_inconsistency(const SafetensorsFile& file, std::span<const std:
   }
   if (8 + header + end != bytes.size()) return "end";
   for (const auto& [key, value] : file.metadata()) {
-    if (!is_valid_utf8(key) || !is_valid_utf8(value)) return "metadata";
+    if (!is_utf8(key) || !is_utf8(value)) return "metadata";
   }
   return {};
 }

@@ -69,7 +69,7 @@ constexpr std::size_t utf8_valid_prefix(std::string_view text) {
   }
   return position;
 }
-constexpr bool is_valid_utf8(std::string_view text) { return utf8_valid_prefix(text) == text.size(); }
+constexpr bool is_utf8(std::string_view text) { return utf8_valid_prefix(text) == text.size(); }
 
 /// `text` fit for one line of a message: control characters and bytes that are not UTF-8 become \xNN, a backslash is
 /// doubled, and what is longer than about `max_bytes` ends in "...".

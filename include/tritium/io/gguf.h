@@ -146,7 +146,7 @@ constexpr bool is_gguf_key(std::string_view key) {
 }
 constexpr bool is_gguf_tensor_name(std::string_view text) {
   return !text.empty() && text.size() <= kGgufMaxTensorNameBytes && text.find('\0') == std::string_view::npos &&
-         is_valid_utf8(text);
+         is_utf8(text);
 }
 constexpr bool is_gguf_alignment(std::uint64_t alignment) {
   return std::has_single_bit(alignment) && alignment >= kGgufMinAlignment && alignment <= kGgufMaxAlignment;

@@ -677,7 +677,7 @@ class SafetensorsWriter {
   [[nodiscard]] Status set_metadata(std::string_view key, std::string_view value) {
     return no_throw([&]() -> Status {
       const std::string where = concat("metadata key \"", printable(key), "\"");
-      if (begun_ || !is_valid_utf8(key) || !is_valid_utf8(value) || metadata_.count(key) != 0 ||
+      if (begun_ || !is_utf8(key) || !is_utf8(value) || metadata_.count(key) != 0 ||
           metadata_.size() >= kSafetensorsMaxEntries) {
         return make_error(Errc::invalid_argument, "bad metadata", where, "unique UTF-8 strings before begin()", "it");
       }
@@ -692,7 +692,7 @@ class SafetensorsWriter {
     return no_throw([&]() -> Status {
       const std::string where = concat("tensor \"", printable(name), "\"");
       if (begun_) return make_error(Errc::invalid_argument, "the header is already written", where);
-      if (name.empty() || name.size() > kSafetensorsMaxNameBytes || name == "__metadata__" || !is_valid_utf8(name) ||
+      if (name.empty() || name.size() > kSafetensorsMaxNameBytes || name == "__metadata__" || !is_utf8(name) ||
           name.find('\0') != std::string_view::npos) {
         return make_error(Errc::invalid_argument, "bad tensor name", where, "1 to 4096 bytes of UTF-8 without NUL",
                           concat(name.size(), " bytes"));
