@@ -641,6 +641,7 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
   const bool unigram = type == "Unigram";
   if (type != "BPE" && !unigram) return unsupported_step("model", "model.type", type);
   if (!sax.has_vocab) return model.wrong("vocab", "an object or a list");
+  if (model.find("merges") != nullptr) return model.wrong("merges", "a list");  // a list was read as a stream
   if (unigram != sax.vocab_is_list) return model.wrong("vocab", unigram ? "a list of pairs" : "an object");
 
   // The vocabulary.

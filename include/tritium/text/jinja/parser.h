@@ -114,6 +114,7 @@ class Parser {
     return template_error(Errc::out_of_range, "the template is nested too deeply", current().line,
                           "at most " + std::to_string(max_depth_) + " levels", "more");
   }
+  static constexpr std::uint32_t kOperationsPerLevel = 4;
   struct Level {
     explicit Level(std::uint32_t& depth) : depth_(depth) { ++depth_; }
     ~Level() { --depth_; }
@@ -497,7 +498,7 @@ class Parser {
       } else {
         const Level level(nesting_);
         if (nesting_ > max_depth_) return too_deep();
-        TRITIUM_ASSIGN(ExprPtr item, or_expression());
+        TRITIUM_ASSIGN(ExprPtr item, operation(Binding::or_));
         items.push_back(std::move(item));
       }
       if (!is_op(",")) break;
@@ -516,60 +517,123 @@ class Parser {
   Result<ExprPtr> expression() {
     const Level level(nesting_);
     if (nesting_ > max_depth_) return too_deep();
-    TRITIUM_ASSIGN(ExprPtr value, or_expression());
+    TRITIUM_ASSIGN(ExprPtr value, operation(Binding::or_));
     while (is_name("if")) {
-      auto node = make<Conditional>(current().line);
-      next();
-      node->then = std::move(value);
-      TRITIUM_ASSIGN(node->test, or_expression());
-      if (skip_name("else")) {
-        TRITIUM_ASSIGN(node->otherwise, expression());
-      }
-      above(*node, node->then);
-      above(*node, node->test);
-      above(*node, node->otherwise);
-      TRITIUM_ASSIGN(value, done(std::move(node)));
+      TRITIUM_ASSIGN(value, conditional(std::move(value)));
     }
     return value;
   }
 
-  Result<ExprPtr> logic(std::unique_ptr<Logic> node, ExprPtr left, ExprPtr right) {
-    node->left = std::move(left);
-    node->right = std::move(right);
-    above(*node, node->left);
-    above(*node, node->right);
+  TRITIUM_NOINLINE Result<ExprPtr> conditional(ExprPtr then) {
+    auto node = make<Conditional>(current().line);
+    next();
+    node->then = std::move(then);
+    TRITIUM_ASSIGN(node->test, operation(Binding::or_));
+    if (skip_name("else")) {
+      TRITIUM_ASSIGN(node->otherwise, expression());
+    }
+    above(*node, node->then);
+    above(*node, node->test);
+    above(*node, node->otherwise);
     return done(std::move(node));
   }
-  Result<ExprPtr> or_expression() {
-    TRITIUM_ASSIGN(ExprPtr left, and_expression());
-    while (is_name("or")) {
-      auto node = make<Logic>(current().line);
-      node->is_and = false;
-      next();
-      TRITIUM_ASSIGN(ExprPtr right, and_expression());
-      TRITIUM_ASSIGN(left, logic(std::move(node), std::move(left), std::move(right)));
+
+  // How tightly operators bind, loosest first; all of them group to the left.
+  enum class Binding : std::uint8_t { or_, and_, not_, compare, sum, concat, product, power, unary, none };
+
+  Binding current_binding() const {
+    const Token& t = current();
+    if (t.type == Type::name) {
+      if (t.text == "or") return Binding::or_;
+      if (t.text == "and") return Binding::and_;
+      const bool not_in = t.text == "not" && look().type == Type::name && look().text == "in";
+      return t.text == "in" || not_in ? Binding::compare : Binding::none;
     }
-    return left;
-  }
-  Result<ExprPtr> and_expression() {
-    TRITIUM_ASSIGN(ExprPtr left, not_expression());
-    while (is_name("and")) {
-      auto node = make<Logic>(current().line);
-      next();
-      TRITIUM_ASSIGN(ExprPtr right, not_expression());
-      TRITIUM_ASSIGN(left, logic(std::move(node), std::move(left), std::move(right)));
+    if (t.type != Type::op) return Binding::none;
+    static constexpr std::pair<std::string_view, Binding> kOps[] = {
+        {"==", Binding::compare}, {"!=", Binding::compare}, {"<", Binding::compare},   {"<=", Binding::compare},
+        {">", Binding::compare},  {">=", Binding::compare}, {"+", Binding::sum},       {"-", Binding::sum},
+        {"~", Binding::concat},   {"*", Binding::product},  {"/", Binding::product},   {"//", Binding::product},
+        {"%", Binding::product},  {"**", Binding::power}};
+    for (const auto& [text, binding] : kOps) {
+      if (t.text == text) return binding;
     }
-    return left;
+    return Binding::none;
   }
-  Result<ExprPtr> not_expression() {
-    if (!is_name("not")) return comparison();
+
+  // An operand and the operators after it that bind at least as tightly as `loosest`.
+  Result<ExprPtr> operation(Binding loosest) {
+    const Level level(operations_);
+    if (operations_ > kOperationsPerLevel * max_depth_) return too_deep();
+    ExprPtr left;
+    if (loosest <= Binding::not_ && is_name("not")) {
+      TRITIUM_ASSIGN(left, negation());
+    } else {
+      TRITIUM_ASSIGN(left, unary(true));
+    }
+    while (true) {
+      const Binding binding = current_binding();
+      if (binding == Binding::none || binding < loosest) return left;
+      if (binding == Binding::compare) {
+        TRITIUM_ASSIGN(left, comparison(std::move(left)));
+      } else if (binding == Binding::concat) {
+        TRITIUM_ASSIGN(left, concat(std::move(left)));
+      } else if (binding <= Binding::and_) {
+        TRITIUM_ASSIGN(left, logic(binding, std::move(left)));
+      } else {
+        TRITIUM_ASSIGN(left, arithmetic(binding, std::move(left)));
+      }
+    }
+  }
+  static Binding tighter(Binding binding) { return static_cast<Binding>(static_cast<std::uint8_t>(binding) + 1); }
+
+  TRITIUM_NOINLINE Result<ExprPtr> negation() {
     const Level level(nesting_);
     if (nesting_ > max_depth_) return too_deep();
     auto node = make<Unary>(current().line);
     node->op = Unary::Op::not_;
     next();
-    TRITIUM_ASSIGN(node->operand, not_expression());
+    TRITIUM_ASSIGN(node->operand, operation(Binding::not_));
     above(*node, node->operand);
+    return done(std::move(node));
+  }
+
+  TRITIUM_NOINLINE Result<ExprPtr> logic(Binding binding, ExprPtr left) {
+    auto node = make<Logic>(current().line);
+    node->is_and = binding == Binding::and_;
+    node->left = std::move(left);
+    next();
+    TRITIUM_ASSIGN(node->right, operation(tighter(binding)));
+    above(*node, node->left);
+    above(*node, node->right);
+    return done(std::move(node));
+  }
+
+  TRITIUM_NOINLINE Result<ExprPtr> arithmetic(Binding binding, ExprPtr left) {
+    static constexpr std::pair<std::string_view, Arithmetic> kOps[] = {
+        {"+", Arithmetic::add},           {"-", Arithmetic::subtract}, {"*", Arithmetic::multiply}, {"/", Arithmetic::divide},
+        {"//", Arithmetic::floor_divide}, {"%", Arithmetic::modulo},   {"**", Arithmetic::power}};
+    auto node = make<Binary>(current().line);
+    for (const auto& [text, op] : kOps) {
+      if (current().text == text) node->op = op;
+    }
+    node->left = std::move(left);
+    next();
+    TRITIUM_ASSIGN(node->right, operation(tighter(binding)));
+    above(*node, node->left);
+    above(*node, node->right);
+    return done(std::move(node));
+  }
+
+  TRITIUM_NOINLINE Result<ExprPtr> concat(ExprPtr first) {
+    auto node = make<Concat>(current().line);
+    above(*node, first);
+    node->parts.push_back(std::move(first));
+    while (skip_op("~")) {
+      TRITIUM_ASSIGN(ExprPtr part, operation(Binding::product));
+      above(*node, part);
+      node->parts.push_back(std::move(part));
+    }
     return done(std::move(node));
   }
 
@@ -595,91 +659,23 @@ class Parser {
     }
     return false;
   }
-  Result<ExprPtr> comparison() {
-    const std::uint32_t line = current().line;
-    TRITIUM_ASSIGN(ExprPtr first, sum());
-    Comparison op = Comparison::equal;
-    if (!comparison_operator(op)) return first;
-    auto node = make<Compare>(line);
+  TRITIUM_NOINLINE Result<ExprPtr> comparison(ExprPtr first) {
+    auto node = make<Compare>(current().line);
     node->first = std::move(first);
     above(*node, node->first);
-    do {
-      TRITIUM_ASSIGN(ExprPtr operand, sum());
+    Comparison op = Comparison::equal;
+    while (comparison_operator(op)) {
+      TRITIUM_ASSIGN(ExprPtr operand, operation(Binding::sum));
       above(*node, operand);
       node->rest.emplace_back(op, std::move(operand));
-    } while (comparison_operator(op));
+    }
     return done(std::move(node));
   }
 
-  Result<ExprPtr> binary(Arithmetic op, std::uint32_t line, ExprPtr left, ExprPtr right) {
-    auto node = make<Binary>(line);
-    node->op = op;
-    node->left = std::move(left);
-    node->right = std::move(right);
-    above(*node, node->left);
-    above(*node, node->right);
-    return done(std::move(node));
-  }
-  Result<ExprPtr> sum() {
-    TRITIUM_ASSIGN(ExprPtr left, concat());
-    while (is_op("+") || is_op("-")) {
-      const Arithmetic op = is_op("+") ? Arithmetic::add : Arithmetic::subtract;
-      const std::uint32_t line = current().line;
-      next();
-      TRITIUM_ASSIGN(ExprPtr right, concat());
-      TRITIUM_ASSIGN(left, binary(op, line, std::move(left), std::move(right)));
-    }
-    return left;
-  }
-  Result<ExprPtr> concat() {
-    const std::uint32_t line = current().line;
-    TRITIUM_ASSIGN(ExprPtr first, product());
-    if (!is_op("~")) return first;
-    auto node = make<Concat>(line);
-    above(*node, first);
-    node->parts.push_back(std::move(first));
-    while (skip_op("~")) {
-      TRITIUM_ASSIGN(ExprPtr part, product());
-      above(*node, part);
-      node->parts.push_back(std::move(part));
-    }
-    return done(std::move(node));
-  }
-  Result<ExprPtr> product() {
-    TRITIUM_ASSIGN(ExprPtr left, power());
-    while (is_op("*") || is_op("/") || is_op("//") || is_op("%")) {
-      const Arithmetic op = is_op("*")    ? Arithmetic::multiply
-                            : is_op("/")  ? Arithmetic::divide
-                            : is_op("//") ? Arithmetic::floor_divide
-                                          : Arithmetic::modulo;
-      const std::uint32_t line = current().line;
-      next();
-      TRITIUM_ASSIGN(ExprPtr right, power());
-      TRITIUM_ASSIGN(left, binary(op, line, std::move(left), std::move(right)));
-    }
-    return left;
-  }
-  Result<ExprPtr> power() {
-    TRITIUM_ASSIGN(ExprPtr left, unary(true));
-    while (is_op("**")) {
-      const std::uint32_t line = current().line;
-      next();
-      TRITIUM_ASSIGN(ExprPtr right, unary(true));
-      TRITIUM_ASSIGN(left, binary(Arithmetic::power, line, std::move(left), std::move(right)));
-    }
-    return left;
-  }
   Result<ExprPtr> unary(bool with_filters) {
     ExprPtr value;
     if (is_op("-") || is_op("+")) {
-      const Level level(nesting_);
-      if (nesting_ > max_depth_) return too_deep();
-      auto node = make<Unary>(current().line);
-      node->op = is_op("-") ? Unary::Op::negate : Unary::Op::plus;
-      next();
-      TRITIUM_ASSIGN(node->operand, unary(false));
-      above(*node, node->operand);
-      TRITIUM_ASSIGN(value, done(std::move(node)));
+      TRITIUM_ASSIGN(value, sign());
     } else {
       TRITIUM_ASSIGN(value, primary(false));
     }
@@ -698,6 +694,17 @@ class Parser {
     }
   }
 
+  TRITIUM_NOINLINE Result<ExprPtr> sign() {
+    const Level level(nesting_);
+    if (nesting_ > max_depth_) return too_deep();
+    auto node = make<Unary>(current().line);
+    node->op = is_op("-") ? Unary::Op::negate : Unary::Op::plus;
+    next();
+    TRITIUM_ASSIGN(node->operand, unary(false));
+    above(*node, node->operand);
+    return done(std::move(node));
+  }
+
   Result<ExprPtr> constant(Constant::Literal value, std::uint32_t line) {
     auto node = make<Constant>(line);
     node->value = std::move(value);
@@ -706,6 +713,22 @@ class Parser {
   }
 
   Result<ExprPtr> primary(bool with_namespace) {
+    if (current().type != Type::op) return atom(with_namespace);
+    if (is_op("(")) return parenthesis();
+    if (is_op("[")) return list();
+    if (is_op("{")) return dict();
+    return unexpected("an expression");
+  }
+
+  TRITIUM_NOINLINE Result<ExprPtr> parenthesis() {
+    next();
+    TRITIUM_ASSIGN(ExprPtr value, tuple({}, true, false, false, true));
+    TRITIUM_TRY(expect_op(")"));
+    return value;
+  }
+
+  // A name or a literal.
+  TRITIUM_NOINLINE Result<ExprPtr> atom(bool with_namespace) {
     const std::uint32_t line = current().line;
     switch (current().type) {
       case Type::name: {
@@ -743,21 +766,11 @@ class Parser {
         return constant(value, line);
       }
       default:
-        break;
+        return unexpected("an expression");
     }
-    if (skip_op("(")) {
-      const Level level(nesting_);
-      if (nesting_ > max_depth_) return too_deep();
-      TRITIUM_ASSIGN(ExprPtr value, tuple({}, true, false, false, true));
-      TRITIUM_TRY(expect_op(")"));
-      return value;
-    }
-    if (is_op("[")) return list();
-    if (is_op("{")) return dict();
-    return unexpected("an expression");
   }
 
-  Result<ExprPtr> list() {
+  TRITIUM_NOINLINE Result<ExprPtr> list() {
     auto node = make<Sequence>(Expr::Type::list, current().line);
     next();
     while (!is_op("]")) {
@@ -771,7 +784,7 @@ class Parser {
     return done(std::move(node));
   }
 
-  Result<ExprPtr> dict() {
+  TRITIUM_NOINLINE Result<ExprPtr> dict() {
     auto node = make<DictLiteral>(current().line);
     next();
     while (!is_op("}")) {
@@ -802,7 +815,7 @@ class Parser {
     }
   }
 
-  Result<ExprPtr> dotted(ExprPtr object) {
+  TRITIUM_NOINLINE Result<ExprPtr> dotted(ExprPtr object) {
     const std::uint32_t line = current().line;
     next();
     if (current().type == Type::name) {
@@ -823,7 +836,7 @@ class Parser {
     return done(std::move(node));
   }
 
-  Result<ExprPtr> subscript(ExprPtr object) {
+  TRITIUM_NOINLINE Result<ExprPtr> subscript(ExprPtr object) {
     auto node = make<Subscript>(current().line);
     next();
     std::vector<ExprPtr> items;
@@ -871,7 +884,7 @@ class Parser {
     return done(std::move(node));
   }
 
-  Status call_arguments(Arguments& out) {
+  TRITIUM_NOINLINE Status call_arguments(Arguments& out) {
     TRITIUM_TRY(expect_op("("));
     bool comma = false;
     while (!is_op(")")) {
@@ -910,7 +923,7 @@ class Parser {
     return {};
   }
 
-  Result<ExprPtr> call(ExprPtr callee) {
+  TRITIUM_NOINLINE Result<ExprPtr> call(ExprPtr callee) {
     auto node = make<Call>(current().line);
     TRITIUM_TRY(call_arguments(node->arguments));
     node->callee = std::move(callee);
@@ -929,7 +942,7 @@ class Parser {
   }
 
   // `|a|b(1)`; with `inline_start` the first one stands without its bar.
-  Result<ExprPtr> filters(ExprPtr value, bool inline_start) {
+  TRITIUM_NOINLINE Result<ExprPtr> filters(ExprPtr value, bool inline_start) {
     while (inline_start || is_op("|")) {
       if (!inline_start) next();
       inline_start = false;
@@ -944,7 +957,7 @@ class Parser {
     return value;
   }
 
-  Result<ExprPtr> test(ExprPtr value) {
+  TRITIUM_NOINLINE Result<ExprPtr> test(ExprPtr value) {
     auto node = make<Apply>(Expr::Type::test, current().line);
     next();
     const bool negated = skip_name("not");
@@ -975,6 +988,7 @@ class Parser {
   std::size_t at_ = 0;
   std::uint32_t max_depth_;
   std::uint32_t nesting_ = 0;
+  std::uint32_t operations_ = 0;
   std::uint32_t constants_ = 0;
   std::uint32_t for_nesting_ = 0;
   bool in_loop_ = false;
