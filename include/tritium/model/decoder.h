@@ -46,7 +46,7 @@ class Decoder {
         max_k = std::max({max_k, l.n_heads * l.head_dim, l.ffn_dim});
       }
       TRITIUM_ASSIGN(OpContext ops, OpContext::create(executor));
-      TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), batch, max_k));
+      TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), batch, max_k, spec.hidden));
       d->workspace_ = std::make_unique<Workspace>(std::move(workspace));
       TRITIUM_ASSIGN(d->cache_, KvCache::create(spec, context, batch, options.kv));
       TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch));
@@ -259,7 +259,7 @@ class Decoder {
       outputs_.push_back({&model_.weights.embedding, y, {}});
     }
     const std::size_t skip = rows_ - n;
-    workspace_->project(n, spec.hidden, [&](std::size_t r, float* out) { normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out); }, outputs_);
+    workspace_->project(n, spec.hidden, [&](std::size_t r, float* out) { normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out); }, outputs_, true);
     std::atomic<bool> finite{true};
     const std::size_t threads = ops().n_threads();
     ops().executor().run([&](std::size_t t) {

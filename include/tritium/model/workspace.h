@@ -19,16 +19,16 @@ class Workspace {
   /// Rows up to which each thread prepares the whole input of a projection by itself.
   static constexpr std::size_t kFewRows = 4;
 
-  /// `max_k`: the widest input of any projection.
-  static Result<Workspace> create(OpContext context, std::size_t max_batch, std::size_t max_k) {
+  /// `max_k`: the widest input of any projection; `max_fine_k`: of one with fine activations.
+  static Result<Workspace> create(OpContext context, std::size_t max_batch, std::size_t max_k, std::size_t max_fine_k) {
     return no_throw([&]() -> Result<Workspace> {
       Workspace w(std::move(context));
       w.max_batch_ = max_batch;
       w.max_k_ = max_k;
-      TRITIUM_ASSIGN(w.shared_, Input::create(max_batch, max_k));
+      TRITIUM_ASSIGN(w.shared_, Input::create(max_batch, max_k, max_fine_k));
       const std::size_t n_threads = w.context_.n_threads();
       for (std::size_t t = 0; t < n_threads; ++t) {
-        TRITIUM_ASSIGN(Input input, Input::create(kFewRows, max_k));
+        TRITIUM_ASSIGN(Input input, Input::create(kFewRows, max_k, max_fine_k));
         w.own_.push_back(std::move(input));
       }
       return w;
@@ -55,23 +55,25 @@ class Workspace {
 
   /// outputs = epilogue(X W^T) for m rows X of k floats that row(r, out) produces; row must be a pure function of r.
   /// Shapes are the caller's promise: they were checked when the weights were bound.
+  /// `fine`: each row is quantised twice, the second time what the first left over, for 15-bit activations.
   template <class Row>
-  void project(std::size_t m, std::size_t k, Row&& row, std::span<const MatmulOutput> outputs) {
+  void project(std::size_t m, std::size_t k, Row&& row, std::span<const MatmulOutput> outputs, bool fine = false) {
     TRITIUM_ASSUME(m <= max_batch_ && k <= max_k_);
     Forms forms;
+    forms.parts = fine ? 2 : 1;
     for (const MatmulOutput& out : outputs) {
       const PackFormatInfo& f = out.w->format_info();
       (f.is_float ? forms.f32 : f.activation_group() == 0 ? forms.q8_row : forms.q8_group) = true;
     }
     if (m <= kFewRows) {
       context_.executor().run([&](std::size_t t) {
-        own_[t].bind(m, k);
+        own_[t].bind(m, k, forms.parts);
         for (std::size_t r = 0; r < m; ++r) own_[t].produce(kernels(), r, forms, row);
         matmul_share(context_, own_[t].view(), outputs, t);
       });
       return;
     }
-    shared_.bind(m, k);
+    shared_.bind(m, k, forms.parts);
     for_rows(m, [&](std::size_t r) { shared_.produce(kernels(), r, forms, row); });
     if (m < kManyRows) {
       context_.executor().run([&](std::size_t t) { matmul_share(context_, shared_.view(), outputs, t); });
@@ -84,6 +86,7 @@ class Workspace {
  private:
   struct Forms {
     bool f32 = false, q8_row = false, q8_group = false;
+    std::size_t parts = 1;
   };
 
   /// Rows in every form a format may read.
@@ -91,29 +94,38 @@ class Workspace {
     Array<float> f32;
     AlignedBuffer row_memory, group_memory;
     Q8Rows q8_row, q8_group;
-    std::size_t m = 0, k = 0;
+    std::size_t m = 0, k = 0, parts = 1;
 
-    static Result<Input> create(std::size_t m, std::size_t k) {
+    static Result<Input> create(std::size_t m, std::size_t k, std::size_t fine_k) {
       Input input;
       TRITIUM_ASSIGN(input.f32, Array<float>::allocate(m * k));
-      TRITIUM_ASSIGN(input.row_memory, AlignedBuffer::allocate(q8_bytes(m, k, 0)));
-      TRITIUM_ASSIGN(input.group_memory, AlignedBuffer::allocate(q8_bytes(m, k, 32)));
+      TRITIUM_ASSIGN(input.row_memory, AlignedBuffer::allocate(std::max(q8_bytes(m, k, 0), q8_bytes(2 * m, fine_k, 0))));
+      TRITIUM_ASSIGN(input.group_memory, AlignedBuffer::allocate(std::max(q8_bytes(m, k, 32), q8_bytes(2 * m, fine_k, 32))));
       return input;
     }
-    void bind(std::size_t rows, std::size_t inputs) {
+    void bind(std::size_t rows, std::size_t inputs, std::size_t n_parts) {
       m = rows;
       k = inputs;
-      q8_row = Q8Rows::bind(row_memory.data(), m, k, 0);
-      q8_group = Q8Rows::bind(group_memory.data(), m, k, 32);
+      parts = n_parts;
+      q8_row = Q8Rows::bind(row_memory.data(), parts * m, k, 0);
+      q8_group = Q8Rows::bind(group_memory.data(), parts * m, k, 32);
     }
     template <class Row>
     void produce(const KernelTable& kernels, std::size_t r, const Forms& forms, Row& row) {
       float* out = f32.data() + r * k;
       row(r, out);
-      if (forms.q8_row) kernels.quantize_rows(out, 0, q8_row, r, r + 1);
-      if (forms.q8_group) kernels.quantize_rows(out, 0, q8_group, r, r + 1);
+      if (forms.q8_row) quantize(kernels, q8_row, r, out);
+      if (forms.q8_group) quantize(kernels, q8_group, r, out);
     }
-    [[nodiscard]] MatmulInput view() const { return {m, k, {f32.data(), m, k}, q8_row.view(), q8_group.view()}; }
+    void quantize(const KernelTable& kernels, const Q8Rows& rows, std::size_t r, float* x) {
+      kernels.quantize_rows(x, 0, rows, parts * r, parts * r + 1);
+      if (parts == 1) return;
+      const std::int8_t* codes = rows.codes + 2 * r * rows.stride;
+      const float* scales = rows.scales + 2 * r * rows.groups;
+      for (std::size_t i = 0; i < k; ++i) x[i] -= scales[rows.group == 0 ? 0 : i / rows.group] * static_cast<float>(codes[i]);
+      kernels.quantize_rows(x, 0, rows, 2 * r + 1, 2 * r + 2);
+    }
+    [[nodiscard]] MatmulInput view() const { return {m, k, parts, {f32.data(), m, k}, q8_row.view(), q8_group.view()}; }
   };
 
   explicit Workspace(OpContext context) : context_(std::move(context)) {}

@@ -12,13 +12,16 @@
 
 TRITIUM_SEAM_BEGIN
 
-/// One matmul: y = epilogue(x W^T), x (m, k), W (n, k) packed, y (m, n) or (m, n / 2) when gated.
+/// One matmul: y = epilogue(x W^T), x (m, k), W (n, k) packed, y (m / x_parts, n), or n / 2 columns when gated.
 struct MatmulArgs {
   const std::uint8_t* weights = nullptr;  ///< panels of one format, 64-byte aligned
   std::size_t panel_bytes = 0;
   std::size_t n = 0;
   std::size_t k = 0;
-  std::size_t m = 0;
+  std::size_t m = 0;               ///< rows of x
+  /// Rows of x that are added to make one row of y: 2 when each row comes as codes and codes of what those left over,
+  /// which is 15 bits of activation for two dot products. m is a multiple of it.
+  std::size_t x_parts = 1;
   Q8View x;                        ///< quantised formats
   const float* x_f32 = nullptr;    ///< float formats: (m, k), rows x_stride apart
   std::size_t x_stride = 0;

@@ -17,8 +17,9 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// The same rows in the forms that matrices of different formats read; a form nobody needs may stay empty.
 struct MatmulInput {
-  std::size_t m = 0;
+  std::size_t m = 0;  ///< rows of the outputs
   std::size_t k = 0;
+  std::size_t parts = 1;  ///< quantised rows that are added to make one, see MatmulArgs::x_parts
   MatrixView<const float> f32;  ///< float formats
   Q8View q8_row;                ///< row-scaled formats
   Q8View q8_group;              ///< formats with groups
@@ -46,11 +47,14 @@ inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std
     args.x_f32 = x.f32.data + first_row * x.f32.stride;
     args.x_stride = x.f32.stride;
   } else {
+    const std::size_t first = first_row * x.parts;
+    args.m = rows * x.parts;
+    args.x_parts = x.parts;
     args.x = f.activation_group() == 0 ? x.q8_row : x.q8_group;
-    args.x.codes += first_row * args.x.stride;
-    args.x.scales += first_row * args.x.groups;
-    args.x.sums += first_row * args.x.groups;
-    if (args.x.sums16 != nullptr) args.x.sums16 += 2 * first_row * args.x.groups;
+    args.x.codes += first * args.x.stride;
+    args.x.scales += first * args.x.groups;
+    args.x.sums += first * args.x.groups;
+    if (args.x.sums16 != nullptr) args.x.sums16 += 2 * first * args.x.groups;
   }
   args.y = out.y.data + first_row * out.y.stride;
   args.y_stride = out.y.stride;

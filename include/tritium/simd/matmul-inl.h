@@ -381,25 +381,43 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
   });
 }
 
-/// All rows by NP panels: one row with all panels side by side, up to kSomeRows with two of them, more with one.
+/// Adds the rows of x that make one row of y and stores them. acc: `rows` rows of `stride` floats, panels side by side.
+HWY_INLINE void StoreRows(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first, std::size_t panel_stride,
+                          std::size_t n_panels, float* acc, std::size_t stride) {
+  for (std::size_t r = 0; r < rows; r += args.x_parts) {
+    float* row = acc + r * stride;
+    if (args.x_parts == 2) {
+      for (std::size_t i = 0; i < n_panels * kPanelRows; i += kLanes) {
+        hn::StoreU(hn::Add(hn::LoadU(DF(), row + i), hn::LoadU(DF(), row + stride + i)), DF(), row + i);
+      }
+    }
+    StorePanels(args, (m + r) / args.x_parts, first, panel_stride, n_panels, row);
+  }
+}
+
+/// All rows by NP panels. One or two rows take all panels side by side, up to kSomeRows two of them, more a single one.
 template <class F, class Dot, std::size_t NP>
 HWY_INLINE void DirectRows(const MatmulArgs& args, const std::uint8_t* const (&panels)[NP], std::size_t first, std::size_t stride) {
   constexpr std::size_t kOut = NP * kPanelRows;
-  constexpr std::size_t kPairPanels = NP < 2 ? 1 : 2;
-  HWY_ALIGN float out[kMostRows * kOut];
+  constexpr std::size_t kWide = NP == kTilePanels ? NP : 1;
+  HWY_ALIGN float out[(kMostRows > 2 ? kMostRows : 2) * kOut];
   const auto rows_by = [&](auto rows, auto at_once) TRITIUM_LAMBDA {
-    for (std::size_t m = 0; m < args.m; m += rows) {
-      for (std::size_t p = 0; p < NP; p += at_once) {
-        DirectTile<F, Dot, rows, at_once>(args, panels + p, m, out + p * kPanelRows, kOut);
+    const std::size_t block = rows < args.x_parts ? args.x_parts : rows;
+    for (std::size_t m = 0; m < args.m; m += block) {
+      for (std::size_t r = 0; r < block; r += rows) {
+        for (std::size_t p = 0; p < NP; p += at_once) {
+          DirectTile<F, Dot, rows, at_once>(args, panels + p, m + r, out + r * kOut + p * kPanelRows, kOut);
+        }
       }
-      const std::size_t live = args.m - m < rows ? args.m - m : rows;
-      for (std::size_t r = 0; r < live; ++r) StorePanels(args, m + r, first, stride, NP, out + r * kOut);
+      StoreRows(args, m, args.m - m < block ? args.m - m : block, first, stride, NP, out, kOut);
     }
   };
   if (args.m == 1 || kMostRows == 1) {
-    rows_by(std::integral_constant<std::size_t, 1>{}, std::integral_constant<std::size_t, (NP == kTilePanels ? NP : 1)>{});
+    rows_by(std::integral_constant<std::size_t, 1>{}, std::integral_constant<std::size_t, kWide>{});
+  } else if (kSomeRows > 1 && NP > 1 && args.m == 2) {
+    rows_by(std::integral_constant<std::size_t, 2>{}, std::integral_constant<std::size_t, kWide>{});
   } else if (kSomeRows > 1 && NP > 1 && args.m <= kSomeRows) {
-    rows_by(std::integral_constant<std::size_t, kSomeRows>{}, std::integral_constant<std::size_t, kPairPanels>{});
+    rows_by(std::integral_constant<std::size_t, kSomeRows>{}, std::integral_constant<std::size_t, (NP < 2 ? 1 : 2)>{});
   } else {
     rows_by(std::integral_constant<std::size_t, kMostRows>{}, std::integral_constant<std::size_t, 1>{});
   }
@@ -588,8 +606,8 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
             });
           }
         }
-        StorePanels(args, m0 + m, p0, args.epilogue.gated ? 2 : 1, n_panels, row_sums);
       }
+      StoreRows(args, m0, n_rows, p0, args.epilogue.gated ? 2 : 1, n_panels, sums, kRowLength);
     }
   }
 }
