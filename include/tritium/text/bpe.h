@@ -129,6 +129,9 @@ class MergeTable {
     mask_ = slots_.size() - 1;
     seed_ = detail::hash_seed();
   }
+  void prefetch(std::int32_t left, std::int32_t right) const {
+    __builtin_prefetch(&slots_[detail::mix64(key(left, right), seed_) & mask_]);
+  }
   /// False when the pair has a merge already.
   bool insert(std::int32_t left, std::int32_t right, MergeCandidate merge) {
     const std::uint64_t pair = key(left, right);
@@ -170,6 +173,8 @@ struct TokenIndex {
   std::array<std::int32_t, 256> byte_tokens = no_bytes();  ///< the token of a single byte, however it is spelled
   std::int32_t unk = kNoToken;
 
+  static constexpr std::size_t kBatch = 32;  // look-ups under way at once while tables are built
+
   static std::array<std::int32_t, 256> no_bytes() {
     std::array<std::int32_t, 256> none{};
     none.fill(kNoToken);
@@ -199,15 +204,24 @@ struct TokenIndex {
     for (std::size_t i = 0; i < v.tokens.size(); ++i) {
       index.spellings.push_back(v.tokens[i]);
       index.types.push_back(v.type(i));
-      if (v.tokens[i].empty()) continue;
-      const std::int32_t other = index.by_spelling.insert(index.spellings, static_cast<std::int32_t>(i));
-      if (other != kNoToken) {
-        return make_error(Errc::invalid_file, "two tokens have the same spelling", "token " + std::to_string(i),
-                          "a spelling of its own", "that of token " + std::to_string(other) + ", \"" +
-                              escape_control(v.tokens[i], 40) + "\"");
-      }
       if (v.type(i) == TokenType::byte) {
         index.byte_tokens[static_cast<std::size_t>(byte_of_token(v.tokens[i]))] = static_cast<std::int32_t>(i);
+      }
+    }
+    std::array<std::uint64_t, kBatch> hashes;
+    for (std::size_t first = 0; first < v.tokens.size(); first += kBatch) {
+      const std::size_t end = std::min(first + kBatch, v.tokens.size());
+      for (std::size_t i = first; i < end; ++i) {
+        hashes[i - first] = detail::hash_bytes(index.spellings[i]);
+        index.by_spelling.prefetch(hashes[i - first]);
+      }
+      for (std::size_t i = first; i < end; ++i) {
+        if (v.tokens[i].empty()) continue;
+        const std::int32_t other = index.by_spelling.insert(index.spellings, static_cast<std::int32_t>(i), hashes[i - first]);
+        if (other != kNoToken) {
+          return make_error(Errc::invalid_file, "two tokens have the same spelling", "token " + std::to_string(i), "a spelling of its own",
+                            "that of token " + std::to_string(other) + ", " + in_quotes(v.tokens[i], 40));
+        }
       }
     }
     index.unk = v.unk;
@@ -261,9 +275,9 @@ struct EncodeScratch {
       std::uint16_t count = 0;
       std::array<std::int32_t, kMaxIds> ids{};
     };
-    /// Forgets everything: the next pieces lie in another text, of `bytes` bytes. Short texts are not worth a cache.
-    void reset(std::size_t bytes) {
-      active_ = bytes >= 2048;
+    /// Forgets everything: the next pieces lie in another text, of `text_bytes` bytes. Short texts are not worth a cache.
+    void reset(std::size_t text_bytes) {
+      active_ = text_bytes >= 2048;
       ++generation_;
       if (active_ && entries_.empty()) entries_.resize(kEntries);
     }
@@ -320,27 +334,52 @@ class BpeModel {
     model.fuse_unknown_ = v.fuse_unknown;
     model.byte_fallback_ = v.byte_fallback;
     model.merges_.reset(v.merges.size());
+    // Three look-ups and an insertion for each merge, all of them cache misses: done in batches, one step at a time.
+    struct Step {
+      std::array<std::string_view, 3> keys;  // left, right, result
+      std::array<std::uint64_t, 3> hashes;
+      std::array<std::int32_t, 3> ids;
+    };
+    std::array<Step, TokenIndex::kBatch> steps;
     std::string joined;
-    for (std::size_t rank = 0; rank < v.merges.size(); ++rank) {
-      const MergeRule& merge = v.merges[rank];
-      const auto bad = [&](std::string_view what, std::string_view expected, std::string_view spelling) {
-        return make_error(Errc::invalid_file, what, "merge " + std::to_string(rank), expected,
-                          in_quotes(spelling, 60));
-      };
-      const std::int32_t left = index.find(merge.left);
-      if (left == kNoToken) return bad("merge of an unknown piece", "a token", merge.left);
-      const std::int32_t right = index.find(merge.right);
-      if (right == kNoToken) return bad("merge of an unknown piece", "a token", merge.right);
-      joined.assign(merge.left).append(merge.right);
-      const std::int32_t result = index.find(joined);
-      if (result == kNoToken) return bad("result of a merge is missing", "a token", joined);
-      // Plain text never becomes a control token, whatever the merges say.
-      const TokenType type = index.types[static_cast<std::size_t>(result)];
-      const bool forbidden = type == TokenType::control || type == TokenType::unknown || type == TokenType::byte;
-      const MergeCandidate candidate =
-          forbidden ? MergeCandidate{} : MergeCandidate{static_cast<std::uint32_t>(rank), result};
-      if (!model.merges_.insert(left, right, candidate)) {
-        return bad("merge is given twice", "one rank", std::string(merge.left) + " " + std::string(merge.right));
+    for (std::size_t first = 0; first < v.merges.size(); first += steps.size()) {
+      const std::size_t count = std::min(steps.size(), v.merges.size() - first);
+      joined.clear();
+      std::size_t bytes = 0;
+      for (std::size_t k = 0; k < count; ++k) bytes += v.merges[first + k].left.size() + v.merges[first + k].right.size();
+      joined.reserve(bytes);  // views into it are taken below
+      for (std::size_t k = 0; k < count; ++k) {
+        const MergeRule& merge = v.merges[first + k];
+        const std::size_t at = joined.size();
+        joined.append(merge.left).append(merge.right);
+        steps[k].keys = {merge.left, merge.right, std::string_view(joined).substr(at)};
+        for (std::size_t i = 0; i < 3; ++i) {
+          steps[k].hashes[i] = detail::hash_bytes(steps[k].keys[i]);
+          index.by_spelling.prefetch(steps[k].hashes[i]);
+        }
+      }
+      for (std::size_t k = 0; k < count; ++k) {
+        for (const std::uint64_t hash : steps[k].hashes) index.by_spelling.prefetch_key(index.spellings, hash);
+      }
+      for (std::size_t k = 0; k < count; ++k) {
+        for (std::size_t i = 0; i < 3; ++i) {
+          const std::string_view key = steps[k].keys[i];
+          steps[k].ids[i] = key.empty() ? kNoToken : index.by_spelling.find(index.spellings, key, steps[k].hashes[i]);
+          if (steps[k].ids[i] == kNoToken) {
+            return make_error(Errc::invalid_file, i < 2 ? "merge of an unknown piece" : "result of a merge is missing",
+                              "merge " + std::to_string(first + k), "a token", in_quotes(key));
+          }
+        }
+        model.merges_.prefetch(steps[k].ids[0], steps[k].ids[1]);
+      }
+      for (std::size_t k = 0; k < count; ++k) {
+        // Plain text never becomes a control token, whatever the merges say.
+        const auto& [left, right, result] = steps[k].ids;
+        const MergeCandidate candidate = index.plain(result) ? MergeCandidate{static_cast<std::uint32_t>(first + k), result} : MergeCandidate{};
+        if (!model.merges_.insert(left, right, candidate)) {
+          return make_error(Errc::invalid_file, "merge is given twice", "merge " + std::to_string(first + k), "one rank",
+                            in_quotes(std::string(steps[k].keys[0]).append(" ").append(steps[k].keys[1])));
+        }
       }
     }
     if (model.byte_level_) {

@@ -98,8 +98,10 @@ class PieceTable {
   }
   /// Adds block[id]; returns the id that already had these bytes, or kNoToken.
   std::int32_t insert(const StringBlock& block, std::int32_t id) {
+    return insert(block, id, detail::hash_bytes(block[static_cast<std::size_t>(id)]));
+  }
+  std::int32_t insert(const StringBlock& block, std::int32_t id, std::uint64_t hash) {
     const std::string_view key = block[static_cast<std::size_t>(id)];
-    const std::uint64_t hash = detail::hash_bytes(key);
     for (std::size_t i = hash & mask_;; i = (i + 1) & mask_) {
       Slot& slot = slots_[i];
       if (slot.id == kNoToken) {
@@ -110,7 +112,15 @@ class PieceTable {
     }
   }
   [[nodiscard]] std::int32_t find(const StringBlock& block, std::string_view key) const {
-    const std::uint64_t hash = detail::hash_bytes(key);
+    return find(block, key, detail::hash_bytes(key));
+  }
+  // The three steps of a look-up apart, so that building a table can have many cache misses under way at once.
+  void prefetch(std::uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+  void prefetch_key(const StringBlock& block, std::uint64_t hash) const {
+    const Slot slot = slots_[hash & mask_];
+    if (slot.id != kNoToken) __builtin_prefetch(block[static_cast<std::size_t>(slot.id)].data());
+  }
+  [[nodiscard]] std::int32_t find(const StringBlock& block, std::string_view key, std::uint64_t hash) const {
     for (std::size_t i = hash & mask_;; i = (i + 1) & mask_) {
       const Slot slot = slots_[i];
       if (slot.id == kNoToken) return kNoToken;

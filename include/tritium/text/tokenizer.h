@@ -16,9 +16,18 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Bytes [begin, end) of a text.
+struct TextRange {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
 struct EncodeOptions {
   bool add_special = true;    ///< put BOS and the like around the text, where the model wants them
   bool parse_special = true;  ///< control tokens written in the text become their ids; else they are plain text
+  /// With parse_special: control tokens that touch these ranges (ascending, disjoint) are plain text all the same. What
+  /// users wrote goes here, so that no message can open a turn in somebody else's name.
+  std::span<const TextRange> plain = {};
 };
 
 /// What decoding does with control tokens.
@@ -376,6 +385,9 @@ class Tokenizer {
     } else {
       (options.parse_special ? all_specials_ : added_tokens_).longest_first(text, hits);
     }
+    if (!options.plain.empty()) {
+      std::erase_if(hits, [&](const detail::SpecialMatcher::Hit& hit) { return is_control(hit.id) && touches(text, hit, options.plain); });
+    }
     std::size_t at = 0;
     for (const auto& hit : hits) {
       if (hit.begin > at) TRITIUM_TRY(encode_bytes(text.substr(at, hit.begin - at), {at == 0, true}, job));
@@ -385,6 +397,14 @@ class Tokenizer {
     if (at < text.size()) TRITIUM_TRY(encode_bytes(text.substr(at), {at == 0, true}, job));
     if (options.add_special) job.ids.insert(job.ids.end(), suffix_.begin(), suffix_.end());
     return std::move(job.ids);
+  }
+
+  // Whether a byte of the token itself (not of the white space it takes along) lies in one of the ranges.
+  bool touches(std::string_view text, const detail::SpecialMatcher::Hit& hit, std::span<const TextRange> ranges) const {
+    const std::size_t begin = text.find(spelling(hit.id), hit.begin);
+    const std::size_t end = begin + spelling(hit.id).size();
+    const auto next = std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& r) { return r.end <= begin; });
+    return next != ranges.end() && next->begin < end;
   }
 
   // Any bytes: well-formed runs as text, the rest byte by byte.

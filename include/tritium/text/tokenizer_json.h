@@ -210,9 +210,9 @@ inline Result<Json> parse_limited_json(std::string_view text, std::string_view w
 }
 
 // Typed access to a JSON object: each getter reports what it expected and found.
-class JsonObject {
+class TextJson {
  public:
-  JsonObject(const Json& json, std::string where) : json_(&json), where_(std::move(where)) {}
+  TextJson(const Json& json, std::string where) : json_(&json), where_(std::move(where)) {}
   [[nodiscard]] const std::string& where() const { return where_; }
   [[nodiscard]] bool is_object() const { return json_->is_object(); }
   [[nodiscard]] const Json* find(const char* key) const {
@@ -246,10 +246,10 @@ class JsonObject {
     if (value->is_number_unsigned() && value->get<std::uint64_t>() > std::uint64_t{1} << 62) return wrong(key, "a small integer");
     return value->get<std::int64_t>();
   }
-  Result<JsonObject> object(const char* key) const {
+  Result<TextJson> object(const char* key) const {
     const Json* value = find(key);
     if (value == nullptr || !value->is_object()) return wrong(key, "an object");
-    return JsonObject(*value, path(key));
+    return TextJson(*value, path(key));
   }
   Result<const Json*> array(const char* key) const {
     const Json* value = find(key);
@@ -302,10 +302,10 @@ struct JsonPattern {
   std::string text;
   bool is_regex = false;
 };
-inline Result<JsonPattern> read_pattern(const JsonObject& step) {
+inline Result<JsonPattern> read_pattern(const TextJson& step) {
   const Json* pattern = step.find("pattern");
   if (pattern != nullptr && pattern->is_string()) return JsonPattern{*pattern->get_ptr<const std::string*>(), false};
-  TRITIUM_ASSIGN(const JsonObject object, step.object("pattern"));
+  TRITIUM_ASSIGN(const TextJson object, step.object("pattern"));
   if (object.find("Regex") != nullptr) {
     TRITIUM_ASSIGN(std::string text, object.text("Regex"));
     return JsonPattern{std::move(text), true};
@@ -313,7 +313,7 @@ inline Result<JsonPattern> read_pattern(const JsonObject& step) {
   TRITIUM_ASSIGN(std::string text, object.text("String"));
   return JsonPattern{std::move(text), false};
 }
-inline Result<SplitBehavior> read_behavior(const JsonObject& step, std::string_view fallback) {
+inline Result<SplitBehavior> read_behavior(const TextJson& step, std::string_view fallback) {
   TRITIUM_ASSIGN(const std::string name, step.text_or("behavior", fallback));
   if (name == "Removed") return SplitBehavior::removed;
   if (name == "Isolated") return SplitBehavior::isolated;
@@ -323,7 +323,7 @@ inline Result<SplitBehavior> read_behavior(const JsonObject& step, std::string_v
   return unsupported_step("split behavior", step.path("behavior"), name);
 }
 
-inline Status read_normalizer(const JsonObject& step, std::vector<NormalizeStep>& out) {
+inline Status read_normalizer(const TextJson& step, std::vector<NormalizeStep>& out) {
   using Kind = NormalizeStep::Kind;
   if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
@@ -331,7 +331,7 @@ inline Status read_normalizer(const JsonObject& step, std::vector<NormalizeStep>
   if (type == "Sequence") {
     TRITIUM_ASSIGN(const Json* list, step.array("normalizers"));
     for (std::size_t i = 0; i < list->size(); ++i) {
-      TRITIUM_TRY(read_normalizer(JsonObject((*list)[i], step.path("normalizers") + "[" + std::to_string(i) + "]"), out));
+      TRITIUM_TRY(read_normalizer(TextJson((*list)[i], step.path("normalizers") + "[" + std::to_string(i) + "]"), out));
     }
     return {};
   }
@@ -366,7 +366,7 @@ inline Status read_normalizer(const JsonObject& step, std::vector<NormalizeStep>
   return {};
 }
 
-inline Status read_pre_tokenizer(const JsonObject& step, std::vector<SplitStep>& out, bool& byte_level) {
+inline Status read_pre_tokenizer(const TextJson& step, std::vector<SplitStep>& out, bool& byte_level) {
   using Kind = SplitStep::Kind;
   if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
@@ -374,7 +374,7 @@ inline Status read_pre_tokenizer(const JsonObject& step, std::vector<SplitStep>&
   if (type == "Sequence") {
     TRITIUM_ASSIGN(const Json* list, step.array("pretokenizers"));
     for (std::size_t i = 0; i < list->size(); ++i) {
-      TRITIUM_TRY(read_pre_tokenizer(JsonObject((*list)[i], step.path("pretokenizers") + "[" + std::to_string(i) + "]"), out, byte_level));
+      TRITIUM_TRY(read_pre_tokenizer(TextJson((*list)[i], step.path("pretokenizers") + "[" + std::to_string(i) + "]"), out, byte_level));
     }
     return {};
   }
@@ -450,13 +450,13 @@ struct JsonDecoder {
   bool unescape = false;
   std::size_t strip = 0;
 };
-inline Status read_decoder(const JsonObject& step, JsonDecoder& out) {
+inline Status read_decoder(const TextJson& step, JsonDecoder& out) {
   if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
   if (type == "Sequence") {
     TRITIUM_ASSIGN(const Json* list, step.array("decoders"));
     for (std::size_t i = 0; i < list->size(); ++i) {
-      TRITIUM_TRY(read_decoder(JsonObject((*list)[i], step.path("decoders") + "[" + std::to_string(i) + "]"), out));
+      TRITIUM_TRY(read_decoder(TextJson((*list)[i], step.path("decoders") + "[" + std::to_string(i) + "]"), out));
     }
     return {};
   }
@@ -495,13 +495,13 @@ inline Result<std::int32_t> token_id_of(const Json& value, const std::string& wh
   return static_cast<std::int32_t>(value.get<std::uint64_t>());
 }
 
-inline Status read_post_processor(const JsonObject& step, Vocabulary& v) {
+inline Status read_post_processor(const TextJson& step, Vocabulary& v) {
   if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
   if (type == "Sequence") {
     TRITIUM_ASSIGN(const Json* list, step.array("processors"));
     for (std::size_t i = 0; i < list->size(); ++i) {
-      TRITIUM_TRY(read_post_processor(JsonObject((*list)[i], step.path("processors") + "[" + std::to_string(i) + "]"), v));
+      TRITIUM_TRY(read_post_processor(TextJson((*list)[i], step.path("processors") + "[" + std::to_string(i) + "]"), v));
     }
     return {};
   }
@@ -519,16 +519,16 @@ inline Status read_post_processor(const JsonObject& step, Vocabulary& v) {
   TRITIUM_ASSIGN(const Json* single, step.array("single"));
   bool behind = false;
   for (std::size_t i = 0; i < single->size(); ++i) {
-    const JsonObject item((*single)[i], step.path("single") + "[" + std::to_string(i) + "]");
+    const TextJson item((*single)[i], step.path("single") + "[" + std::to_string(i) + "]");
     if (item.find("Sequence") != nullptr) {
       if (behind) return unsupported_step("template with the text twice", item.where(), "Sequence");
       behind = true;
       continue;
     }
-    TRITIUM_ASSIGN(const JsonObject special, item.object("SpecialToken"));
+    TRITIUM_ASSIGN(const TextJson special, item.object("SpecialToken"));
     TRITIUM_ASSIGN(const std::string name, special.text("id"));
-    TRITIUM_ASSIGN(const JsonObject table, step.object("special_tokens"));
-    TRITIUM_ASSIGN(const JsonObject entry, table.object(name.c_str()));
+    TRITIUM_ASSIGN(const TextJson table, step.object("special_tokens"));
+    TRITIUM_ASSIGN(const TextJson entry, table.object(name.c_str()));
     TRITIUM_ASSIGN(const Json* ids, entry.array("ids"));
     for (const Json& id : *ids) {
       TRITIUM_ASSIGN(const std::int32_t token, token_id_of(id, entry.path("ids")));
@@ -540,7 +540,7 @@ inline Status read_post_processor(const JsonObject& step, Vocabulary& v) {
 }
 
 /// A token named in tokenizer_config.json: a string, or an object with its content.
-inline std::string_view config_token(const JsonObject& config, const char* key) {
+inline std::string_view config_token(const TextJson& config, const char* key) {
   const Json* value = config.find(key);
   if (value != nullptr && value->is_object()) {
     const auto it = value->find("content");
@@ -556,7 +556,7 @@ inline std::int32_t id_of_spelling(const Vocabulary& v, std::string_view spellin
 }
 
 /// bos, eos, unk and pad by name, and whether BOS and EOS are added, from tokenizer_config.json.
-inline Status apply_tokenizer_config(const JsonObject& config, Vocabulary& v) {
+inline Status apply_tokenizer_config(const TextJson& config, Vocabulary& v) {
   const auto set = [&](const char* key, std::int32_t& id) {
     if (const std::int32_t found = id_of_spelling(v, config_token(config, key)); found != kNoToken) id = found;
   };
@@ -593,7 +593,7 @@ inline Status make_room(Vocabulary& v, std::int64_t id, std::size_t known, const
 }
 
 /// One entry of added_tokens (or of added_tokens_decoder, where the id is the key).
-inline Status add_token(Vocabulary& v, const JsonObject& token, std::int64_t id, std::size_t known, bool to_sentencepiece) {
+inline Status add_token(Vocabulary& v, const TextJson& token, std::int64_t id, std::size_t known, bool to_sentencepiece) {
   TRITIUM_ASSIGN(const std::string content, token.text("content"));
   if (content.empty()) return {};
   TRITIUM_TRY(make_room(v, id, known, token.path("id")));
@@ -634,8 +634,8 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
   if (!sax.root.is_object()) {
     return make_error(Errc::invalid_file, "file is not a tokenizer.json", "tokenizer.json", "an object", std::string(sax.root.type_name()));
   }
-  const JsonObject root(sax.root, "");
-  TRITIUM_ASSIGN(const JsonObject model, root.object("model"));
+  const TextJson root(sax.root, "");
+  TRITIUM_ASSIGN(const TextJson model, root.object("model"));
   // Old files have no type: a list of pairs is a unigram vocabulary, merges make BPE.
   TRITIUM_ASSIGN(const std::string type, model.text_or("type", sax.vocab_is_list ? "Unigram" : "BPE"));
   const bool unigram = type == "Unigram";
@@ -706,7 +706,7 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
   if (root.find("added_tokens") != nullptr) {
     TRITIUM_ASSIGN(const Json* added, root.array("added_tokens"));
     for (std::size_t i = 0; i < added->size(); ++i) {
-      const JsonObject token((*added)[i], "added_tokens[" + std::to_string(i) + "]");
+      const TextJson token((*added)[i], "added_tokens[" + std::to_string(i) + "]");
       TRITIUM_ASSIGN(const std::int64_t id, token.integer("id"));
       TRITIUM_TRY(add_token(v, token, id, known + added->size(), false));
     }
@@ -715,14 +715,14 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
 
   // The pipeline.
   bool byte_level = false;
-  if (const Json* step = root.find("normalizer")) TRITIUM_TRY(read_normalizer(JsonObject(*step, "normalizer"), v.normalizer));
+  if (const Json* step = root.find("normalizer")) TRITIUM_TRY(read_normalizer(TextJson(*step, "normalizer"), v.normalizer));
   if (const Json* step = root.find("pre_tokenizer")) {
-    TRITIUM_TRY(read_pre_tokenizer(JsonObject(*step, "pre_tokenizer"), v.split_steps, byte_level));
+    TRITIUM_TRY(read_pre_tokenizer(TextJson(*step, "pre_tokenizer"), v.split_steps, byte_level));
   }
-  if (const Json* step = root.find("post_processor")) TRITIUM_TRY(read_post_processor(JsonObject(*step, "post_processor"), v));
+  if (const Json* step = root.find("post_processor")) TRITIUM_TRY(read_post_processor(TextJson(*step, "post_processor"), v));
   JsonDecoder decoder;
   if (const Json* step = root.find("decoder")) {
-    TRITIUM_TRY(read_decoder(JsonObject(*step, "decoder"), decoder));
+    TRITIUM_TRY(read_decoder(TextJson(*step, "decoder"), decoder));
   } else {  // none given: the natural inverse
     decoder.byte_level = byte_level;
     decoder.unescape = !byte_level;
@@ -739,7 +739,7 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
   if (!v.prefix.empty() && v.prefix.front() >= 0 && static_cast<std::size_t>(v.prefix.front()) < v.tokens.size()) v.bos = v.prefix.front();
   if (!config_text.empty()) {
     TRITIUM_ASSIGN(const Json config, parse_limited_json(config_text, "tokenizer_config.json"));
-    TRITIUM_TRY(apply_tokenizer_config(JsonObject(config, "tokenizer_config.json"), v));
+    TRITIUM_TRY(apply_tokenizer_config(TextJson(config, "tokenizer_config.json"), v));
   }
   find_end_tokens(v, false);
   return v;

@@ -204,12 +204,12 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
     for (const auto& item : added.items()) {
       TRITIUM_ASSIGN(const std::int32_t id, token_id_of(item.value(), "added_tokens.json"));
       const Json token{{"content", item.key()}};
-      TRITIUM_TRY(add_token(v, JsonObject(token, "added_tokens.json"), id, known + added.size(), true));
+      TRITIUM_TRY(add_token(v, TextJson(token, "added_tokens.json"), id, known + added.size(), true));
     }
   }
   if (!config_text.empty()) {
     TRITIUM_ASSIGN(const Json config, parse_limited_json(config_text, "tokenizer_config.json"));
-    const JsonObject object(config, "tokenizer_config.json");
+    const TextJson object(config, "tokenizer_config.json");
     if (const Json* added = object.find("added_tokens_decoder"); added != nullptr && added->is_object()) {
       for (const auto& item : added->items()) {
         const std::string where = object.path("added_tokens_decoder");
@@ -219,7 +219,7 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
         }
         std::int64_t id = 0;
         for (const char digit : key) id = id * 10 + (digit - '0');
-        TRITIUM_TRY(add_token(v, JsonObject(item.value(), where + "." + key), id, known + added->size(), true));
+        TRITIUM_TRY(add_token(v, TextJson(item.value(), where + "." + key), id, known + added->size(), true));
       }
     }
     TRITIUM_TRY(apply_tokenizer_config(object, v));

@@ -649,7 +649,7 @@ class Interpreter {
   }
 
   // One level of a recursive loop, as text.
-  bool recurse(const For& node, const Value& iterable, std::int64_t depth, const Ref<Frame>& outer, Value& out) {
+  bool recurse(const For& node, const Value& iterable, std::int64_t depth, Ref<Frame> outer, Value& out) {
     if (!charge(kCallSteps)) return false;
     if (++calls_ > heap_.limits().depth) {
       --calls_;

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Session: a decoder, the ids it has seen, and the loop that turns a prompt into text.
+//
+// A session keeps what it computed: a new prompt that begins like the old one costs only its new part, so a chat pays for
+// each turn once. Text leaves in whole characters, and never past a stop string.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "tritium/generate/sampler.h"
+#include "tritium/model/decoder.h"
+#include "tritium/text/tokenizer.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+struct GenerateOptions {
+  std::size_t max_tokens = 256;
+  SamplerOptions sampler;
+  std::vector<std::string> stop;        ///< text that ends the answer and is not part of it
+  bool ignore_eos = false;              ///< go on past the ids that end a text
+  /// Asked between batches and tokens; true ends the generation as cancelled.
+  std::function<bool()> cancelled;
+  /// Called while the prompt is read, with tokens done and to do.
+  std::function<void(std::size_t done, std::size_t total)> progress;
+};
+
+enum class Finish : std::uint8_t { end_of_text, stop_string, length, context_full, cancelled };
+
+struct GenerateStats {
+  Finish finish = Finish::length;
+  std::size_t prompt_tokens = 0;
+  std::size_t cached_tokens = 0;  ///< of the prompt, not computed again
+  std::size_t new_tokens = 0;
+  double prompt_seconds = 0;
+  double decode_seconds = 0;
+};
+
+class Session {
+ public:
+  /// `model` and `tokenizer` must outlive the session. Errors: as Decoder::create.
+  static Result<Session> create(const Model& model, const Tokenizer& tokenizer, const Decoder::Options& options, const Executor& executor) {
+    return no_throw([&]() -> Result<Session> {
+      Session session(model, tokenizer);
+      TRITIUM_ASSIGN(session.decoder_, Decoder::create(model, options, executor));
+      TRITIUM_ASSIGN(session.logits_, Array<float>::allocate(model.spec.vocab));
+      return session;
+    });
+  }
+
+  [[nodiscard]] Decoder& decoder() { return *decoder_; }
+  [[nodiscard]] std::span<const std::int32_t> tokens() const { return tokens_; }
+  /// Logits of the last token that was read.
+  [[nodiscard]] std::span<const float> logits() const { return {logits_.data(), logits_.size()}; }
+
+  /// Makes `prompt` the text so far and leaves the logits of what follows. Only what differs from the text before is
+  /// computed. Returns how many tokens were kept.
+  /// Errors: invalid_argument (empty), out_of_range (longer than the context, both numbers named), cancelled.
+  Result<std::size_t> read(std::span<const std::int32_t> prompt, const GenerateOptions& options = {}) {
+    if (prompt.empty()) return make_error(Errc::invalid_argument, "empty prompt", "prompt", "at least one token", "none");
+    if (prompt.size() > decoder_->context()) {
+      return make_error(Errc::out_of_range, "the prompt is longer than the context", "ctx",
+                        "at most " + std::to_string(decoder_->context()) + " tokens", std::to_string(prompt.size()));
+    }
+    std::size_t keep = 0;
+    while (keep < tokens_.size() && keep + 1 < prompt.size() && tokens_[keep] == prompt[keep]) ++keep;
+    if (!decoder_->rewind(keep)) {
+      keep = 0;
+      (void)decoder_->rewind(0);
+    }
+    tokens_.resize(keep);
+    for (std::size_t at = keep; at < prompt.size();) {
+      if (options.cancelled && options.cancelled()) return Error{Errc::cancelled, "cancelled"};
+      const std::size_t n = std::min(decoder_->max_batch(), prompt.size() - at);
+      const bool last = at + n == prompt.size();
+      TRITIUM_TRY(step(prompt.subspan(at, n), last));
+      at += n;
+      if (options.progress) options.progress(at - keep, prompt.size() - keep);
+    }
+    return keep;
+  }
+
+  /// Reads `prompt` and generates. emit(text) gets whole characters as they are made and may return false to stop.
+  /// Errors: as read(); a full context is not an error but Finish::context_full.
+  template <class Emit>
+  Result<GenerateStats> generate(std::span<const std::int32_t> prompt, const GenerateOptions& options, Emit&& emit) {
+    GenerateStats stats;
+    TRITIUM_ASSIGN(Sampler sampler, Sampler::create(options.sampler, decoder_->ops().kernels(), model_->spec.vocab));
+    stats.prompt_tokens = prompt.size();
+    const auto start = std::chrono::steady_clock::now();
+    auto read_result = read(prompt, options);
+    if (!read_result.ok()) {
+      if (read_result.error().code != Errc::cancelled) return std::move(read_result).error();
+      stats.finish = Finish::cancelled;
+      return stats;
+    }
+    stats.cached_tokens = *read_result;
+    const auto decoding = std::chrono::steady_clock::now();
+    stats.prompt_seconds = seconds(decoding - start);
+    TRITIUM_ASSIGN(stats.finish, decode(sampler, options, emit, stats));
+    stats.decode_seconds = seconds(std::chrono::steady_clock::now() - decoding);
+    return stats;
+  }
+
+ private:
+  Session(const Model& model, const Tokenizer& tokenizer) : model_(&model), tokenizer_(&tokenizer) {}
+
+  static double seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
+
+  Status step(std::span<const std::int32_t> tokens, bool wants_logits) {
+    Status status = decoder_->forward(tokens, wants_logits ? Decoder::Logits::last : Decoder::Logits::none, logits_.data());
+    if (!status.ok()) {  // the cache may hold a part of the batch: start clean
+      tokens_.clear();
+      (void)decoder_->rewind(0);
+      return status;
+    }
+    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+    return {};
+  }
+
+  template <class Emit>
+  Result<Finish> decode(Sampler& sampler, const GenerateOptions& options, Emit& emit, GenerateStats& stats) {
+    StreamDecoder stream(*tokenizer_);
+    std::string text;  // made, not yet given away: it may begin a stop string
+    const std::size_t usable = std::min(model_->spec.vocab, tokenizer_->size());  // rows past the tokenizer are padding
+    const auto flush = [&](bool all) {
+      const std::size_t held = all ? 0 : stop_prefix(text, options.stop);
+      const bool go_on = text.size() == held || emit(std::string_view(text).substr(0, text.size() - held));
+      text.erase(0, text.size() - held);
+      return go_on;
+    };
+    while (stats.new_tokens < options.max_tokens) {
+      if (options.cancelled && options.cancelled()) return stream.finish(text), flush(true), Finish::cancelled;
+      std::int32_t id = sampler.sample({logits_.data(), usable}, tokens_);
+      if (tokenizer_->is_eog(id) && !options.ignore_eos) return stream.finish(text), flush(true), Finish::end_of_text;
+      ++stats.new_tokens;
+      TRITIUM_TRY(stream.push(id, text));
+      if (const std::size_t at = first_stop(text, options.stop); at != std::string::npos) {
+        text.resize(at);
+        return flush(true), Finish::stop_string;
+      }
+      if (!flush(false)) return Finish::cancelled;
+      if (stats.new_tokens == options.max_tokens) break;
+      if (decoder_->position() == decoder_->context()) return stream.finish(text), flush(true), Finish::context_full;
+      TRITIUM_TRY(step({&id, 1}, true));
+    }
+    stream.finish(text);
+    flush(true);
+    return Finish::length;
+  }
+
+  /// Where the earliest stop string begins.
+  static std::size_t first_stop(std::string_view text, const std::vector<std::string>& stop) {
+    std::size_t at = std::string::npos;
+    for (const std::string& s : stop) {
+      if (!s.empty()) at = std::min(at, text.find(s));
+    }
+    return at;
+  }
+  /// Bytes at the end of text that begin a stop string.
+  static std::size_t stop_prefix(std::string_view text, const std::vector<std::string>& stop) {
+    std::size_t held = 0;
+    for (const std::string& s : stop) {
+      for (std::size_t n = std::min(text.size(), s.size() - (s.empty() ? 0 : 1)); n > held; --n) {
+        if (text.ends_with(std::string_view(s).substr(0, n))) held = n;
+      }
+    }
+    return held;
+  }
+
+  const Model* model_;
+  const Tokenizer* tokenizer_;
+  std::unique_ptr<Decoder> decoder_;
+  std::vector<std::int32_t> tokens_;
+  Array<float> logits_;
+};
+
+TRITIUM_NAMESPACE_END
