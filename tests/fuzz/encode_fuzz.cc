@@ -33,9 +33,12 @@ Tokenizer build(int kind) {
   }
   const std::string space = kind < 4 ? "\xC4\xA0" : "\xE2\x96\x81";
   if (kind >= 4) {
-    for (const char* letter : {"a", "b", "h", "e", "t", "\n", "\xE2\x96\x81", "\xC3\xA9"}) add(letter, TokenType::normal, -50);
+    for (const char* letter : {"a", "b", "h", "e", "t", "\n", "\xE2\x96\x81", "\xC3\xA9"})
+      add(letter, TokenType::normal, -50);
   }
-  for (const std::string& piece : {std::string("th"), std::string("the"), space + "the", std::string("ab"), std::string("abab")}) add(piece, TokenType::normal, -static_cast<float>(piece.size()));
+  for (const std::string& piece :
+       {std::string("th"), std::string("the"), space + "the", std::string("ab"), std::string("abab")})
+    add(piece, TokenType::normal, -static_cast<float>(piece.size()));
   add("<s>", TokenType::control, 0);
   add("ab<", TokenType::user_defined, 0);
   v.prefix = {v.bos = static_cast<std::int32_t>(v.tokens.size()) - 2};
@@ -74,7 +77,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto whole = tokenizer.decode(*ids, {SpecialText::show_but_added, true});
     if (!whole.ok()) std::abort();
     // U+2581 stands for a space in SentencePiece, and a special token starts a passage with a space of its own.
-    const bool exact = kind < 4 || (text.find("\xE2\x96\x81") == std::string_view::npos && (kind == 6 || text.find("<") == std::string_view::npos));
+    const bool exact = kind < 4 || (text.find("\xE2\x96\x81") == std::string_view::npos &&
+                                    (kind == 6 || text.find("<") == std::string_view::npos));
     if (exact && *whole != text) std::abort();
     StreamDecoder stream(tokenizer, {SpecialText::show, true}, Utf8Stream::Invalid::keep);
     std::string streamed;

@@ -14,7 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!vocabulary.ok()) return 0;
   const auto tokenizer = Tokenizer::create(*vocabulary);
   if (!tokenizer.ok()) return 0;
-  for (const std::string_view text : {std::string_view("Hello  <s> world 123\n\xC3\xA9\xFF\xEF\xAC\x81"), input.substr(0, std::min<std::size_t>(size, 64))}) {
+  for (const std::string_view text : {std::string_view("Hello  <s> world 123\n\xC3\xA9\xFF\xEF\xAC\x81"),
+                                      input.substr(0, std::min<std::size_t>(size, 64))}) {
     const auto ids = tokenizer->encode(text);
     if (!ids.ok()) continue;
     for (const std::int32_t id : *ids) {

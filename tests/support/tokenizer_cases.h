@@ -12,7 +12,9 @@ namespace tritium_test {
 
 using Json = nlohmann::json;
 
-inline std::string tokenizer_data(const std::string& name) { return std::string(TRITIUM_TEST_DATA) + "/tokenizers/" + name; }
+inline std::string tokenizer_data(const std::string& name) {
+  return std::string(TRITIUM_TEST_DATA) + "/tokenizers/" + name;
+}
 
 inline std::vector<std::int32_t> parse_ids(const std::string& line) {
   std::vector<std::int32_t> ids;
@@ -33,7 +35,12 @@ inline std::string encode_difference(const tritium::Tokenizer& tokenizer, const 
   const auto ids = tokenizer.encode(text, options);
   if (!ids.ok()) return tritium::in_quotes(text, 200).append(": ").append(ids.error().message).append("\n");
   if (*ids == expected) return {};
-  return tritium::in_quotes(text, 200).append("\n  expected ").append(show_ids(expected)).append("\n  found    ").append(show_ids(*ids)).append("\n");
+  return tritium::in_quotes(text, 200)
+      .append("\n  expected ")
+      .append(show_ids(expected))
+      .append("\n  found    ")
+      .append(show_ids(*ids))
+      .append("\n");
 }
 
 }  // namespace tritium_test

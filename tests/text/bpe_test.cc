@@ -79,14 +79,16 @@ TEST_CASE("short and long merge loops do what the definition says", "[bpe]") {
     Merges merges;
     for (std::size_t rank = 0; rank < bpe.vocabulary.merges.size(); ++rank) {
       const auto& m = bpe.vocabulary.merges[rank];
-      merges[{index->find(m.left), index->find(m.right)}] = {static_cast<std::uint32_t>(rank), index->find(std::string(m.left) + std::string(m.right))};
+      merges[{index->find(m.left), index->find(m.right)}] = {static_cast<std::uint32_t>(rank),
+                                                             index->find(std::string(m.left) + std::string(m.right))};
     }
     std::mt19937 random(seed);
     EncodeScratch scratch;
     for (int round = 0; round < 150; ++round) {
       std::string text;
       const std::size_t length = 1 + random() % (round % 3 == 0 ? 300 : 30);
-      for (std::size_t i = 0; i < length; ++i) text.push_back(static_cast<char>('a' + random() % (1 + static_cast<unsigned>(round) % 3)));
+      for (std::size_t i = 0; i < length; ++i)
+        text.push_back(static_cast<char>('a' + random() % (1 + static_cast<unsigned>(round) % 3)));
       std::vector<std::int32_t> start;
       for (const char c : text) start.push_back(static_cast<unsigned char>(c));
       std::vector<std::int32_t> found;
@@ -103,12 +105,14 @@ TEST_CASE("merge tables hold what was put in", "[bpe]") {
   MergeTable table;
   table.reset(20000);
   for (std::uint32_t rank = 0; rank < 20000; ++rank) {
-    const std::pair<std::int32_t, std::int32_t> pair{static_cast<std::int32_t>(random() % 3000), static_cast<std::int32_t>(random() % 3000)};
+    const std::pair<std::int32_t, std::int32_t> pair{static_cast<std::int32_t>(random() % 3000),
+                                                     static_cast<std::int32_t>(random() % 3000)};
     const bool fresh = expected.emplace(pair, MergeCandidate{rank, static_cast<std::int32_t>(rank)}).second;
     REQUIRE(table.insert(pair.first, pair.second, {rank, static_cast<std::int32_t>(rank)}) == fresh);
   }
   for (int round = 0; round < 100000; ++round) {
-    const std::pair<std::int32_t, std::int32_t> pair{static_cast<std::int32_t>(random() % 3000), static_cast<std::int32_t>(random() % 3000)};
+    const std::pair<std::int32_t, std::int32_t> pair{static_cast<std::int32_t>(random() % 3000),
+                                                     static_cast<std::int32_t>(random() % 3000)};
     const auto it = expected.find(pair);
     const MergeCandidate found = table.find(pair.first, pair.second);
     REQUIRE(found.id == (it == expected.end() ? kNoToken : it->second.id));

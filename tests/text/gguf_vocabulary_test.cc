@@ -42,7 +42,8 @@ void check_vectors(const std::string& path) {
     differences += tritium_test::encode_difference(*tokenizer, text, ids, {false, false});
     const auto decoded = tokenizer->decode(ids);
     REQUIRE(decoded.ok());
-    if (*decoded != text) differences.append("decoded ").append(in_quotes(text)).append(" as ").append(in_quotes(*decoded)).append("\n");
+    if (*decoded != text)
+      differences.append("decoded ").append(in_quotes(text)).append(" as ").append(in_quotes(*decoded)).append("\n");
   }
   CHECK(count >= 46);
   INFO(path << ":\n" << differences);
@@ -53,7 +54,8 @@ std::string model_folder() {
   if (const char* folder = std::getenv("TRITIUM_MODELS")) return folder;
   const char* data = std::getenv("XDG_DATA_HOME");
   const char* home = std::getenv("HOME");
-  return data != nullptr ? std::string(data) + "/tritium/models" : std::string(home != nullptr ? home : "") + "/.local/share/tritium/models";
+  return data != nullptr ? std::string(data) + "/tritium/models"
+                         : std::string(home != nullptr ? home : "") + "/.local/share/tritium/models";
 }
 
 // A byte-level vocabulary of 256 bytes and a few merges, for the tests of defaults.
@@ -82,14 +84,16 @@ struct SmallGguf {
 
 TEST_CASE("llama.cpp's vocabulary vectors", "[gguf_vocabulary]") {
   const char* variable = std::getenv("TRITIUM_TEST_VOCABS");
-  const std::string folder = variable != nullptr ? variable : std::string(TRITIUM_SOURCE_DIR) + "/build/test-data/vocabs";
+  const std::string folder =
+      variable != nullptr ? variable : std::string(TRITIUM_SOURCE_DIR) + "/build/test-data/vocabs";
   if (!std::filesystem::exists(folder + "/.complete")) {
-    if (variable != nullptr) FAIL("TRITIUM_TEST_VOCABS names " << folder << ", which scripts/get-test-data.sh has not filled");
+    if (variable != nullptr)
+      FAIL("TRITIUM_TEST_VOCABS names " << folder << ", which scripts/get-test-data.sh has not filled");
     WARN("no vocabularies in " << folder << ": run scripts/get-test-data.sh");
     return;
   }
-  for (const char* name : {"llama-bpe", "llama-spm", "gpt-2", "phi-3", "qwen2", "qwen35", "gemma-4", "falcon", "deepseek-coder", "deepseek-llm",
-                           "starcoder", "refact", "mpt", "command-r"}) {
+  for (const char* name : {"llama-bpe", "llama-spm", "gpt-2", "phi-3", "qwen2", "qwen35", "gemma-4", "falcon",
+                           "deepseek-coder", "deepseek-llm", "starcoder", "refact", "mpt", "command-r"}) {
     check_vectors(folder + "/ggml-vocab-" + name + ".gguf");
   }
   // WordPiece is refused by name; a file without a pre-tokenizer is not guessed at.
@@ -107,7 +111,10 @@ TEST_CASE("llama.cpp's vocabulary vectors", "[gguf_vocabulary]") {
   const auto t5 = load(unigram);
   REQUIRE(t5.ok());
   CHECK(t5->kind() == TokenizerKind::unigram);
-  CHECK(tritium_test::encode_difference(*t5, "\xEF\xBC\xA8" "ello  world\xE2\x80\xA6", {0, 35378, 8999, 27, 2}, {true, false}) == "");
+  CHECK(tritium_test::encode_difference(*t5,
+                                        "\xEF\xBC\xA8"
+                                        "ello  world\xE2\x80\xA6",
+                                        {0, 35378, 8999, 27, 2}, {true, false}) == "");
 }
 
 TEST_CASE("the real vocabularies of SmolLM2 and Gemma 3", "[gguf_vocabulary]") {
@@ -126,11 +133,16 @@ TEST_CASE("the real vocabularies of SmolLM2 and Gemma 3", "[gguf_vocabulary]") {
     for (std::size_t i = 0; i < texts.size(); ++i) {
       if (entry["ids"][i].is_null()) continue;
       const auto ids = tritium_test::parse_ids(entry["ids"][i].get<std::string>());
-      differences += tritium_test::encode_difference(*tokenizer, texts[i], ids, {false, entry["name"] == "smollm2-135m"});
+      differences +=
+          tritium_test::encode_difference(*tokenizer, texts[i], ids, {false, entry["name"] == "smollm2-135m"});
       const auto decoded = tokenizer->decode(ids, {SpecialText::show, true});
       REQUIRE(decoded.ok());
       if (*decoded != texts[i]) {
-        differences.append("decoded ").append(in_quotes(texts[i])).append(" as ").append(in_quotes(*decoded)).append("\n");
+        differences.append("decoded ")
+            .append(in_quotes(texts[i]))
+            .append(" as ")
+            .append(in_quotes(*decoded))
+            .append("\n");
       }
     }
     INFO(path << ":\n" << differences);
@@ -209,7 +221,8 @@ TEST_CASE("malformed GGUF tokenizers are refused with a reason", "[gguf_vocabula
       INFO(what);
       REQUIRE(!t.ok());
       return t.error();
-    }() : v.error();
+    }()
+                               : v.error();
     INFO(what << ": " << error.message);
     CHECK(error.message.find('\n') == std::string::npos);
     CHECK(error.message.find(what) != std::string::npos);
@@ -240,7 +253,8 @@ TEST_CASE("malformed GGUF tokenizers are refused with a reason", "[gguf_vocabula
   refuse("given twice", [](S& s) { s.tokenizer.merges.push_back("a b"); });
   refuse("same spelling", [](S& s) { s.tokenizer.tokens[10] = s.tokenizer.tokens[20]; });
   refuse("token 97", [](S& s) { s.types[97] = 6; });  // "a" is no byte token
-  for (const char* bad : {"<0x-1>", "<0x1>", "<0xGG>", "<0xab>", "<0x100>", "<0X41>", " <0x41>", "<0x41", "<0x+1>", "<0x 1>"}) {
+  for (const char* bad :
+       {"<0x-1>", "<0x1>", "<0xGG>", "<0xab>", "<0x100>", "<0X41>", " <0x41>", "<0x41", "<0x+1>", "<0x 1>"}) {
     refuse("byte token is misspelled", [bad](S& s) { s.tokenizer.tokens[256] = bad, s.types[256] = 6; });
   }
   refuse("bos_token_id", [](S& s) { s.tokenizer.bos_token_id = 261; });
@@ -256,7 +270,8 @@ TEST_CASE("malformed GGUF tokenizers are refused with a reason", "[gguf_vocabula
   const std::string long_token(65537, 'x');
   refuse("token is too long", [&](S& s) { s.tokenizer.tokens[256] = long_token; });
 
-  const auto refuse_scores = [](const std::string& what, std::vector<float> scores, std::string_view model, std::string_view charsmap = {}) {
+  const auto refuse_scores = [](const std::string& what, std::vector<float> scores, std::string_view model,
+                                std::string_view charsmap = {}) {
     GgufTokenizer g;
     g.model = model;
     g.tokens = {"<unk>", "<s>", "a"};
@@ -267,7 +282,8 @@ TEST_CASE("malformed GGUF tokenizers are refused with a reason", "[gguf_vocabula
       auto t = Tokenizer::create(*v);
       REQUIRE(!t.ok());
       return t.error();
-    }() : v.error();
+    }()
+                               : v.error();
     INFO(what << ": " << error.message);
     CHECK(error.message.find(what) != std::string::npos);
   };
@@ -279,9 +295,19 @@ TEST_CASE("malformed GGUF tokenizers are refused with a reason", "[gguf_vocabula
   refuse_scores("token 0", {-std::numeric_limits<float>::infinity(), 0, 0}, "llama");
   using namespace std::string_view_literals;
   refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5", "abc");
-  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5", "\xFF\xFF\xFF\xFF" "abcd"sv);
-  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5", "\x04\0\0\0" "abcd"sv);
-  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5", "\x03\0\0\0" "abc\0"sv);
-  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5", "\0\0\0\0" "abc\0"sv);
-  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5", "\x04\0\0\0" "abcdxyz"sv);
+  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5",
+                "\xFF\xFF\xFF\xFF"
+                "abcd"sv);
+  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5",
+                "\x04\0\0\0"
+                "abcd"sv);
+  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5",
+                "\x03\0\0\0"
+                "abc\0"sv);
+  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5",
+                "\0\0\0\0"
+                "abc\0"sv);
+  refuse_scores("precompiled_charsmap", {0, 0, 0}, "t5",
+                "\x04\0\0\0"
+                "abcdxyz"sv);
 }

@@ -19,8 +19,8 @@ std::string oracle(NormalForm form, const std::string& text) {
   utf8proc_uint8_t* out = nullptr;
   const bool compat = form == NormalForm::nfkc || form == NormalForm::nfkd;
   const bool compose = form == NormalForm::nfc || form == NormalForm::nfkc;
-  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) |
-                                                      (compat ? UTF8PROC_COMPAT : 0));
+  const auto options = static_cast<utf8proc_option_t>(
+      UTF8PROC_STABLE | (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) | (compat ? UTF8PROC_COMPAT : 0));
   const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
                                              static_cast<utf8proc_ssize_t>(text.size()), &out, options);
   REQUIRE(size >= 0);
@@ -54,8 +54,9 @@ TEST_CASE("normal forms agree with utf8proc on random text", "[normalizer]") {
   CHECK(normal(NormalForm::nfd, "\xC3\xA9") == "e\xCC\x81");
   CHECK(normal(NormalForm::nfkc, "\xEF\xAC\x81\xC2\xB2") == "fi2");
   std::mt19937 random(11);
-  const char32_t pool[] = {'a', 'e', 'o', 0x41, 0x300, 0x301, 0x323, 0x308, 0x327, 0x345, 0x1100, 0x1161, 0x11A8, 0xAC00, 0x212B, 0xFB01, 0xFDFA, 0x4F60, 0x1F600,
-                           0x5D0, 0x5B8, 0x5C1, 0x9C7, 0x9BE, 0x1E9B, 0x2F00, 0xFF21, 0xBD, ' ', 0x3099, 0x304B};
+  const char32_t pool[] = {'a',    'e',    'o',    0x41,   0x300,  0x301,  0x323,  0x308,   0x327, 0x345, 0x1100,
+                           0x1161, 0x11A8, 0xAC00, 0x212B, 0xFB01, 0xFDFA, 0x4F60, 0x1F600, 0x5D0, 0x5B8, 0x5C1,
+                           0x9C7,  0x9BE,  0x1E9B, 0x2F00, 0xFF21, 0xBD,   ' ',    0x3099,  0x304B};
   for (int round = 0; round < 3000; ++round) {
     std::string text;
     const int length = 1 + static_cast<int>(random() % 10);
@@ -78,9 +79,15 @@ TEST_CASE("a million combining marks in the worst order take less than a second"
 
 TEST_CASE("steps of a normalizer", "[normalizer]") {
   using Kind = NormalizeStep::Kind;
-  CHECK(apply({step(Kind::lowercase)}, "\xC3\x84" "B\xC4\xB0\xCE\xA3") == "\xC3\xA4" "bi\xCC\x87\xCF\x83");
+  CHECK(apply({step(Kind::lowercase)},
+              "\xC3\x84"
+              "B\xC4\xB0\xCE\xA3") ==
+        "\xC3\xA4"
+        "bi\xCC\x87\xCF\x83");
   CHECK(apply({step(Kind::nfd), step(Kind::strip_accents)}, "\xC3\xA9t\xC3\xA9") == "ete");
-  CHECK(apply({step(Kind::nmt)}, "a\tb\x01\xE2\x80\x8B" "c\xEF\xBB\xBF") == "a b c ");
+  CHECK(apply({step(Kind::nmt)},
+              "a\tb\x01\xE2\x80\x8B"
+              "c\xEF\xBB\xBF") == "a b c ");
   CHECK(apply({step(Kind::strip)}, " \xC2\xA0x y\xE3\x80\x80\n") == "x y");
   NormalizeStep left = step(Kind::strip);
   left.right = false;

@@ -12,7 +12,8 @@ namespace {
 std::string random_key(std::mt19937& random, int letters, std::size_t longest) {
   std::string key;
   const std::size_t length = 1 + random() % longest;
-  for (std::size_t i = 0; i < length; ++i) key.push_back(static_cast<char>('a' + static_cast<int>(random() % static_cast<unsigned>(letters))));
+  for (std::size_t i = 0; i < length; ++i)
+    key.push_back(static_cast<char>('a' + static_cast<int>(random() % static_cast<unsigned>(letters))));
   return key;
 }
 }  // namespace

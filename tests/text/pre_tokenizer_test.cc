@@ -34,11 +34,78 @@ PreTokenizer make(std::vector<SplitStep> steps) {
 // Texts that mix what the rules tell apart. Characters are chosen from blocks whose categories are old, so that the
 // Unicode versions of PCRE2 and utf8proc agree on them.
 std::string random_text(std::mt19937& random) {
-  static const std::vector<std::string> parts{
-      "a", "b", "Z", "HE", "llo", "'s", "'S", "'ll", "'LL", "'Re", "'", "''", "1", "23", "4567", " ", " ", "  ", "\t", "\n", "\r", "\r\n", "\n\n",
-      ".", ",", "!?", "/", "//", "-", "_", "(", "$", "+", "=", "~", "^", "|", "`",
-      "\xC3\xA9", "\xC3\x89", "\xC3\x9F", "\xC5\xBF", "\xCC\x81", "\xCC\xA3", "\xC7\x85", "\xCA\xB0", "\xD0\x96", "\xD0\xB6", "\xE4\xBD\xA0", "\xE3\x81\x82", "\xED\x95\x9C", "\xE0\xA4\xA8\xE0\xA4\xAE\xE0\xA4\xB8\xE0\xA5\x8D",
-      "\xD9\x85", "\xD7\xA9\xD7\x81", "\xC2\xA0", "\xE2\x80\x83", "\xE3\x80\x80", "\xC2\x85", "\xE2\x80\xA8", "\xC2\xBD", "\xC2\xB2", "\xE2\x85\xA7", "\xD9\xA1", "\xF0\x9F\x98\x80", "\xE2\x80\x8D", "\xEF\xB8\x8F", "\xE2\x82\xAC", "\xC2\xA9", "\xE2\x80\x94", "\xEE\x80\x80", "\x01", "\x1F"};
+  static const std::vector<std::string> parts{"a",
+                                              "b",
+                                              "Z",
+                                              "HE",
+                                              "llo",
+                                              "'s",
+                                              "'S",
+                                              "'ll",
+                                              "'LL",
+                                              "'Re",
+                                              "'",
+                                              "''",
+                                              "1",
+                                              "23",
+                                              "4567",
+                                              " ",
+                                              " ",
+                                              "  ",
+                                              "\t",
+                                              "\n",
+                                              "\r",
+                                              "\r\n",
+                                              "\n\n",
+                                              ".",
+                                              ",",
+                                              "!?",
+                                              "/",
+                                              "//",
+                                              "-",
+                                              "_",
+                                              "(",
+                                              "$",
+                                              "+",
+                                              "=",
+                                              "~",
+                                              "^",
+                                              "|",
+                                              "`",
+                                              "\xC3\xA9",
+                                              "\xC3\x89",
+                                              "\xC3\x9F",
+                                              "\xC5\xBF",
+                                              "\xCC\x81",
+                                              "\xCC\xA3",
+                                              "\xC7\x85",
+                                              "\xCA\xB0",
+                                              "\xD0\x96",
+                                              "\xD0\xB6",
+                                              "\xE4\xBD\xA0",
+                                              "\xE3\x81\x82",
+                                              "\xED\x95\x9C",
+                                              "\xE0\xA4\xA8\xE0\xA4\xAE\xE0\xA4\xB8\xE0\xA5\x8D",
+                                              "\xD9\x85",
+                                              "\xD7\xA9\xD7\x81",
+                                              "\xC2\xA0",
+                                              "\xE2\x80\x83",
+                                              "\xE3\x80\x80",
+                                              "\xC2\x85",
+                                              "\xE2\x80\xA8",
+                                              "\xC2\xBD",
+                                              "\xC2\xB2",
+                                              "\xE2\x85\xA7",
+                                              "\xD9\xA1",
+                                              "\xF0\x9F\x98\x80",
+                                              "\xE2\x80\x8D",
+                                              "\xEF\xB8\x8F",
+                                              "\xE2\x82\xAC",
+                                              "\xC2\xA9",
+                                              "\xE2\x80\x94",
+                                              "\xEE\x80\x80",
+                                              "\x01",
+                                              "\x1F"};
   std::string text;
   const std::size_t count = 1 + random() % 12;
   for (std::size_t i = 0; i < count; ++i) text += parts[random() % parts.size()];
@@ -51,10 +118,13 @@ TEST_CASE("hand-written rules cut as their expressions do", "[pre_tokenizer]") {
   std::mt19937 random(9);
   std::vector<std::string> texts(10000);
   for (std::string& text : texts) text = random_text(random);
-  for (const SplitRule rule : {SplitRule::gpt2, SplitRule::llama3, SplitRule::qwen2, SplitRule::qwen35, SplitRule::o200k, SplitRule::digits_then_gpt2}) {
+  for (const SplitRule rule : {SplitRule::gpt2, SplitRule::llama3, SplitRule::qwen2, SplitRule::qwen35,
+                               SplitRule::o200k, SplitRule::digits_then_gpt2}) {
     std::vector<std::string> patterns;
-    if (rule == SplitRule::digits_then_gpt2) patterns = {"\\p{N}", std::string(detail::rule_pattern(SplitRule::gpt2))};
-    else patterns = {std::string(detail::rule_pattern(rule))};
+    if (rule == SplitRule::digits_then_gpt2)
+      patterns = {"\\p{N}", std::string(detail::rule_pattern(SplitRule::gpt2))};
+    else
+      patterns = {std::string(detail::rule_pattern(rule))};
     const auto oracle = PreTokenizer::create_with_regex_only(patterns);
     REQUIRE(oracle.ok());
     SplitStep step;
@@ -66,7 +136,8 @@ TEST_CASE("hand-written rules cut as their expressions do", "[pre_tokenizer]") {
       REQUIRE(oracle->split(text, {}, expected).ok());
       REQUIRE(pre.split(text, {}, found).ok());
       if (show(expected) != show(found)) {
-        INFO("rule " << static_cast<int>(rule) << ", text " << in_quotes(text) << "\n expected " << show(expected) << "\n found    " << show(found));
+        INFO("rule " << static_cast<int>(rule) << ", text " << in_quotes(text) << "\n expected " << show(expected)
+                     << "\n found    " << show(found));
         CHECK(false);
         break;
       }
@@ -108,7 +179,8 @@ TEST_CASE("names of pre-tokenizers", "[pre_tokenizer]") {
     INFO(entry.name << (pre.ok() ? "" : ": " + pre.error().message));
     REQUIRE(pre.ok());
     // Nothing is lost and nothing is empty, whatever the rule.
-    const std::string text = "Hello, world! It's 12345.67 \xE4\xBD\xA0\xE5\xA5\xBD\n\n  caf\xC3\xA9's \xF0\x9F\x98\x80 end  ";
+    const std::string text =
+        "Hello, world! It's 12345.67 \xE4\xBD\xA0\xE5\xA5\xBD\n\n  caf\xC3\xA9's \xF0\x9F\x98\x80 end  ";
     Pieces pieces;
     REQUIRE(pre->split(text, {}, pieces).ok());
     std::size_t at = 0;
@@ -161,11 +233,17 @@ TEST_CASE("split behaviors", "[pre_tokenizer]") {
   SplitStep fixed;
   fixed.kind = SplitStep::Kind::fixed_length;
   fixed.length = 2;
-  CHECK(split(make({fixed}), "ab\xC3\xA9" "de") == "[ab][\xC3\xA9" "d][e]");
+  CHECK(split(make({fixed}),
+              "ab\xC3\xA9"
+              "de") ==
+        "[ab][\xC3\xA9"
+        "d][e]");
   CHECK(split(make({fixed}), "").empty());
   SplitStep alias;
   alias.kind = SplitStep::Kind::byte_level_alias;
-  CHECK(split(make({alias}), "a b\n") == "[a\xC4\xA0" "b\xC4\x8A]");
+  CHECK(split(make({alias}), "a b\n") ==
+        "[a\xC4\xA0"
+        "b\xC4\x8A]");
 }
 
 TEST_CASE("GPT-2's alphabet is a bijection", "[pre_tokenizer]") {
@@ -200,7 +278,8 @@ TEST_CASE("a megabyte without spaces, of spaces, of digits or of marks is cut in
       const auto start = std::chrono::steady_clock::now();
       const Status status = pre->split(text, {}, pieces);
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      INFO(entry.name << " on " << in_quotes(unit) << ": " << seconds << " s" << (status.ok() ? "" : status.error().message));
+      INFO(entry.name << " on " << in_quotes(unit) << ": " << seconds << " s"
+                      << (status.ok() ? "" : status.error().message));
       CHECK(status.ok());
       CHECK(seconds < 1.0);
     }

@@ -38,12 +38,18 @@ TEST_CASE("Oniguruma's classes mean Unicode properties", "[regex]") {
   CHECK(matches("\\u4f60", "\xE4\xBD\xA0") == "[\xE4\xBD\xA0]");
   CHECK(matches("[]a]+", "a]b") == "[a]]");
   CHECK(matches("a$", "a\nb a") == "[a][a]");  // $ is the end of a line in Ruby
-  CHECK(matches("a\\vb", "a\x0b" "b") == "[a\x0b" "b]");
+  CHECK(matches("a\\vb",
+                "a\x0b"
+                "b") ==
+        "[a\x0b"
+        "b]");
 }
 
 TEST_CASE("what has no equivalent is refused by name", "[regex]") {
-  for (const char* pattern : {"\\h", "\\R", "\\X", "\\K", "[a&&b]", "[a[bc]]", "(?m:.)", "(?x)a", "a{,3}", "a{1,2}+", "(", "[a", "a\\", "\\p{Nonsense}",
-                              "\\pL", "\\p{", "(?<n>a)\\g<n>", "[[:alpha:", "[\\W]", "\xFF", "*", "(?C1", ""}) {
+  for (const char* pattern :
+       {"\\h",           "\\R",       "\\X",   "\\K",  "[a&&b]", "[a[bc]]",       "(?m:.)", "(?x)a",
+        "a{,3}",         "a{1,2}+",   "(",     "[a",   "a\\",    "\\p{Nonsense}", "\\pL",   "\\p{",
+        "(?<n>a)\\g<n>", "[[:alpha:", "[\\W]", "\xFF", "*",      "(?C1",          ""}) {
     const auto regex = Regex::compile(pattern);
     INFO(pattern);
     REQUIRE(!regex.ok());

@@ -15,8 +15,8 @@ using namespace tritium;
 
 namespace {
 
-
-Vocabulary make(TokenizerKind kind, const std::vector<std::pair<std::string, float>>& pieces, const std::vector<TokenType>& types = {}) {
+Vocabulary make(TokenizerKind kind, const std::vector<std::pair<std::string, float>>& pieces,
+                const std::vector<TokenType>& types = {}) {
   Vocabulary v;
   v.kind = kind;
   v.arena = std::make_shared<StringArena>();
@@ -63,7 +63,9 @@ TEST_CASE("score BPE does what the definition says, words or not", "[sentencepie
     for (int i = 0; i < 60; ++i) {
       std::string piece = pieces[random() % pieces.size()].first + pieces[random() % pieces.size()].first;
       // Every other vocabulary has pieces that cross word boundaries.
-      if (seed % 2 == 0 && piece.find(meta, 1) != std::string::npos && piece.find_first_not_of(meta) != std::string::npos) continue;
+      if (seed % 2 == 0 && piece.find(meta, 1) != std::string::npos &&
+          piece.find_first_not_of(meta) != std::string::npos)
+        continue;
       if (piece.size() > 15 || score.contains(piece)) continue;
       const float s = -static_cast<float>(random() % 40);  // ties happen
       score[piece] = s;
@@ -121,7 +123,8 @@ TEST_CASE("unigram finds the best path", "[sentencepiece]") {
           const auto it = score.find(text.substr(begin, end - begin));
           if (it != score.end()) best[end] = std::max(best[end], best[begin] + it->second);
         }
-        if (!score.contains(text.substr(begin, 1))) best[begin + 1] = std::max(best[begin + 1], best[begin] + lowest - 10);
+        if (!score.contains(text.substr(begin, 1)))
+          best[begin + 1] = std::max(best[begin + 1], best[begin] + lowest - 10);
       }
       const auto ids = t->encode(text, {false, false});
       REQUIRE(ids.ok());
@@ -129,8 +132,10 @@ TEST_CASE("unigram finds the best path", "[sentencepiece]") {
       std::string together;
       bool unknown = false;
       for (const std::int32_t id : *ids) {
-        if (id == 0) unknown = true;
-        else found += double{v.scores[static_cast<std::size_t>(id)]}, together += t->spelling(id);
+        if (id == 0)
+          unknown = true;
+        else
+          found += double{v.scores[static_cast<std::size_t>(id)]}, together += t->spelling(id);
       }
       if (unknown) continue;
       CHECK(together == text);
@@ -153,8 +158,11 @@ TEST_CASE("unknown characters: bytes, one fused token, or an error", "[sentencep
   }
   v.byte_fallback = true;
   CHECK(encode(v, "a\xC3\xA9") == Strings{"a", "<0xC3>", "<0xA9>"});
-  CHECK(encode(v, "<0x41>") == Strings{"<0x3C>", "<0x30>", "<0x78>", "<0x34>", "<0x31>", "<0x3E>"});  // spelled in text: no byte
-  CHECK(encode(v, "a\xFF" "a") == Strings{"a", "<0xFF>", "a"});
+  CHECK(encode(v, "<0x41>") ==
+        Strings{"<0x3C>", "<0x30>", "<0x78>", "<0x34>", "<0x31>", "<0x3E>"});  // spelled in text: no byte
+  CHECK(encode(v,
+               "a\xFF"
+               "a") == Strings{"a", "<0xFF>", "a"});
   Vocabulary bare = make(TokenizerKind::score_bpe, {{"a", -1}});
   bare.unk = kNoToken;
   const auto t = Tokenizer::create(bare);
@@ -166,8 +174,9 @@ TEST_CASE("unknown characters: bytes, one fused token, or an error", "[sentencep
 
 TEST_CASE("plain text never becomes a control token", "[sentencepiece]") {
   for (const TokenizerKind kind : {TokenizerKind::score_bpe, TokenizerKind::unigram}) {
-    const Vocabulary v = make(kind, {{"<", -1}, {"s", -1}, {">", -1}, {"<s", -1}, {"<s>", 0}},
-                              {TokenType::normal, TokenType::normal, TokenType::normal, TokenType::normal, TokenType::control});
+    const Vocabulary v =
+        make(kind, {{"<", -1}, {"s", -1}, {">", -1}, {"<s", -1}, {"<s>", 0}},
+             {TokenType::normal, TokenType::normal, TokenType::normal, TokenType::normal, TokenType::control});
     CHECK(encode(v, "<s>") == Strings{"<s", ">"});
     const auto t = Tokenizer::create(v);
     REQUIRE(t.ok());

@@ -16,8 +16,12 @@ TEST_CASE("pipelines give the ids and texts of the tokenizers package", "[tokeni
   REQUIRE(golden["tokenizers"].size() > 25);
   for (const Json& entry : golden["tokenizers"]) {
     const auto name = entry["name"].get<std::string>();
-    Json whole = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"model", golden["models"][entry["model"].get<std::string>()]}};
-    for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"}) whole[part] = entry[part];
+    Json whole = {{"version", "1.0"},
+                  {"truncation", nullptr},
+                  {"padding", nullptr},
+                  {"model", golden["models"][entry["model"].get<std::string>()]}};
+    for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"})
+      whole[part] = entry[part];
     for (const auto& change : entry["changes"].items()) whole["model"][change.key()] = change.value();
     const auto vocabulary = vocabulary_from_tokenizer_json(whole.dump());
     INFO(name << ": " << (vocabulary.ok() ? "" : vocabulary.error().message));
@@ -40,7 +44,11 @@ TEST_CASE("pipelines give the ids and texts of the tokenizers package", "[tokeni
       const auto decoded = tokenizer->decode(ids, {SpecialText::hide, true});
       REQUIRE(decoded.ok());
       if (*decoded != expected) {
-        differences.append("decoded ").append(in_quotes(expected, 200)).append("\n  found ").append(in_quotes(*decoded, 200)).append("\n");
+        differences.append("decoded ")
+            .append(in_quotes(expected, 200))
+            .append("\n  found ")
+            .append(in_quotes(*decoded, 200))
+            .append("\n");
       }
     }
     INFO(name << ":\n" << differences);
@@ -56,7 +64,8 @@ Json sound() {
     "added_tokens": [{"id": 4, "content": "<s>", "special": true, "normalized": false}],
     "normalizer": null,
     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
-    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    "post_processor": {"type": "TemplateProcessing",
+                       "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
                        "special_tokens": {"<s>": {"id": "<s>", "ids": [4], "tokens": ["<s>"]}}},
     "decoder": {"type": "ByteLevel"},
     "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3}, "merges": [["a", "b"]]}
@@ -82,7 +91,8 @@ TEST_CASE("a small tokenizer.json and its configuration", "[tokenizer_json]") {
   t = load(legacy.dump());
   REQUIRE(t.ok());
   CHECK(*t->encode("ab") == std::vector<std::int32_t>{4, 3});
-  t = load(sound().dump(), R"({"bos_token": {"content": "<s>"}, "eos_token": "c", "add_bos_token": false, "add_eos_token": true})");
+  t = load(sound().dump(),
+           R"({"bos_token": {"content": "<s>"}, "eos_token": "c", "add_bos_token": false, "add_eos_token": true})");
   REQUIRE(t.ok());
   CHECK(*t->encode("ab") == std::vector<std::int32_t>{3, 2});
   CHECK(t->eos() == 2);
@@ -145,7 +155,9 @@ TEST_CASE("malformed and unsupported tokenizer.json files are refused with a rea
   refuse("impossible id", [](Json& j) { j["model"]["vocab"]["a"] = 18446744073709551615u; });
   refuse("same id", [](Json& j) { j["model"]["vocab"]["b"] = 0; });
   refuse_text("same spelling", R"({"model": {"vocab": {"a": 0, "a": 1}, "merges": []}})");
-  refuse("impossible size", [](Json& j) { j["model"]["vocab"] = Json::object(), j["model"]["merges"] = Json::array(), j["added_tokens"] = nullptr; });
+  refuse("impossible size", [](Json& j) {
+    j["model"]["vocab"] = Json::object(), j["model"]["merges"] = Json::array(), j["added_tokens"] = nullptr;
+  });
   refuse("not two pieces", [](Json& j) { j["model"]["merges"] = {"ab"}; });
   refuse("not two pieces", [](Json& j) { j["model"]["merges"] = {"a b c"}; });
   refuse("not two pieces", [](Json& j) { j["model"]["merges"] = {" b"}; });
@@ -161,7 +173,9 @@ TEST_CASE("malformed and unsupported tokenizer.json files are refused with a rea
   refuse("unknown piece", [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"a", "zz"})}); });
   refuse("unknown piece", [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"", "a"})}); });
   refuse("missing", [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"b", "a"})}); });
-  refuse("given twice", [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"a", "b"}), Json::array({"a", "b"})}); });
+  refuse("given twice", [](Json& j) {
+    j["model"]["merges"] = Json::array({Json::array({"a", "b"}), Json::array({"a", "b"})});
+  });
   refuse("dropout", [](Json& j) { j["model"]["dropout"] = 0.1; });
   refuse("continuing_subword_prefix", [](Json& j) { j["model"]["continuing_subword_prefix"] = "##"; });
   refuse("end_of_word_suffix", [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; });
@@ -169,7 +183,9 @@ TEST_CASE("malformed and unsupported tokenizer.json files are refused with a rea
   refuse("model.unk_token", [](Json& j) { j["model"]["unk_token"] = "<none>"; });
   refuse("model.unk_token", [](Json& j) { j["model"]["unk_token"] = 0; });
   const auto unigram = [](Json& j) {
-    j["model"] = {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", Json::array({Json::array({"<unk>", 0.0}), Json::array({"a", -1.0})})}};
+    j["model"] = {{"type", "Unigram"},
+                  {"unk_id", 0},
+                  {"vocab", Json::array({Json::array({"<unk>", 0.0}), Json::array({"a", -1.0})})}};
     j["added_tokens"] = nullptr;
     j["post_processor"] = nullptr;
     j["pre_tokenizer"] = nullptr;
@@ -188,7 +204,9 @@ TEST_CASE("malformed and unsupported tokenizer.json files are refused with a rea
   refuse("model.vocab", [&](Json& j) { unigram(j), j["model"]["vocab"][1] = {-1.0, "a"}; });
   refuse("model.vocab", [&](Json& j) { unigram(j), j["model"]["vocab"][1] = {"a", -1.0, 3}; });
   refuse("same spelling", [&](Json& j) { unigram(j), j["model"]["vocab"][1] = {"<unk>", -1.0}; });
-  refuse("ByteLevel", [&](Json& j) { unigram(j), j["pre_tokenizer"] = {{"type", "ByteLevel"}}, j["decoder"] = {{"type", "ByteLevel"}}; });
+  refuse("ByteLevel", [&](Json& j) {
+    unigram(j), j["pre_tokenizer"] = {{"type", "ByteLevel"}}, j["decoder"] = {{"type", "ByteLevel"}};
+  });
   // Steps that are not known, by name.
   for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
     refuse("\"Mystery\"", [&](Json& j) { j[part] = {{"type", "Mystery"}}; });
@@ -198,19 +216,27 @@ TEST_CASE("malformed and unsupported tokenizer.json files are refused with a rea
     refuse("an array", [&](Json& j) { j[part] = {{"type", "Sequence"}}; });
   }
   refuse("\"BertNormalizer\"", [](Json& j) { j["normalizer"] = {{"type", "BertNormalizer"}}; });
-  refuse("normalizers[1]", [](Json& j) { j["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "ByteLevel"}}}}}; });
+  refuse("normalizers[1]", [](Json& j) {
+    j["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "ByteLevel"}}}}};
+  });
   refuse("normalizer.prepend", [](Json& j) { j["normalizer"] = {{"type", "Prepend"}}; });
   refuse("pattern", [](Json& j) { j["normalizer"] = {{"type", "Replace"}, {"content", "x"}}; });
-  refuse("regular expression", [](Json& j) { j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "("}}}, {"content", "x"}}; });
+  refuse("regular expression", [](Json& j) {
+    j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "("}}}, {"content", "x"}};
+  });
   refuse("base64", [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "A"}}; });
   refuse("base64", [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "AA=A"}}; });
   refuse("base64", [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "A A A"}}; });
-  refuse("precompiled_charsmap", [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}}; });
+  refuse("precompiled_charsmap", [](Json& j) {
+    j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}};
+  });
   refuse("\"UnicodeScripts\"", [](Json& j) { j["pre_tokenizer"] = {{"type", "UnicodeScripts"}}; });
   refuse("\"BertPreTokenizer\"", [](Json& j) { j["pre_tokenizer"] = {{"type", "BertPreTokenizer"}}; });
   const auto split = [](Json pattern, const char* behavior) {
     return Json{{"type", "Sequence"},
-                {"pretokenizers", {{{"type", "Split"}, {"pattern", std::move(pattern)}, {"behavior", behavior}, {"invert", false}}, {{"type", "ByteLevel"}}}}};
+                {"pretokenizers",
+                 {{{"type", "Split"}, {"pattern", std::move(pattern)}, {"behavior", behavior}, {"invert", false}},
+                  {{"type", "ByteLevel"}}}}};
   };
   refuse("regular expression", [&](Json& j) { j["pre_tokenizer"] = split({{"Regex", "[a&&b]"}}, "Isolated"); });
   refuse("regular expression", [&](Json& j) { j["pre_tokenizer"] = split({{"Regex", ""}}, "Isolated"); });

@@ -15,7 +15,8 @@ TEST_CASE("SentencePiece models give the ids and texts of the sentencepiece pack
   REQUIRE(golden["models"].size() == 7);
   for (const Json& entry : golden["models"]) {
     const auto name = entry["name"].get<std::string>();
-    const auto vocabulary = vocabulary_from_tokenizer_model(tritium_test::read_file(tritium_test::tokenizer_data("sp_" + name + ".model")));
+    const auto vocabulary =
+        vocabulary_from_tokenizer_model(tritium_test::read_file(tritium_test::tokenizer_data("sp_" + name + ".model")));
     INFO(name << ": " << (vocabulary.ok() ? "" : vocabulary.error().message));
     REQUIRE(vocabulary.ok());
     const auto tokenizer = Tokenizer::create(*vocabulary);
@@ -30,7 +31,11 @@ TEST_CASE("SentencePiece models give the ids and texts of the sentencepiece pack
       const auto decoded = tokenizer->decode(ids, {SpecialText::hide, true});
       REQUIRE(decoded.ok());
       if (*decoded != expected) {
-        differences.append("decoded ").append(in_quotes(expected, 200)).append("\n  found ").append(in_quotes(*decoded, 200)).append("\n");
+        differences.append("decoded ")
+            .append(in_quotes(expected, 200))
+            .append("\n  found ")
+            .append(in_quotes(*decoded, 200))
+            .append("\n");
       }
     }
     INFO(name << ":\n" << differences);
@@ -50,7 +55,9 @@ std::string varint(std::uint64_t value) {
   out.push_back(static_cast<char>(value));
   return out;
 }
-std::string integer(std::uint32_t field, std::uint64_t value) { return varint(field << 3).append(varint(value)); }
+std::string integer(std::uint32_t field, std::uint64_t value) {
+  return varint(field << 3).append(varint(value));
+}
 std::string bytes(std::uint32_t field, const std::string& content) {
   return varint(field << 3 | 2).append(varint(content.size())).append(content);
 }
@@ -62,8 +69,12 @@ std::string real(std::uint32_t field, float value) {
 std::string piece(const std::string& spelling, float score, std::uint64_t type) {
   return bytes(1, bytes(1, spelling).append(real(2, score)).append(integer(3, type)));
 }
-std::string sound_pieces() { return piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("a", -1, 1) + piece("b", -2, 1) + piece("ab", -0.5f, 1); }
-std::string sound_model() { return sound_pieces() + bytes(2, integer(3, 2)) + bytes(3, integer(3, 0).append(integer(4, 0))); }
+std::string sound_pieces() {
+  return piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("a", -1, 1) + piece("b", -2, 1) + piece("ab", -0.5f, 1);
+}
+std::string sound_model() {
+  return sound_pieces() + bytes(2, integer(3, 2)) + bytes(3, integer(3, 0).append(integer(4, 0)));
+}
 
 Result<Tokenizer> load(const std::string& file, const std::string& config = {}, const std::string& added = {}) {
   TRITIUM_ASSIGN(const Vocabulary v, vocabulary_from_tokenizer_model(file, config, added));
@@ -78,7 +89,8 @@ TEST_CASE("a small tokenizer.model, its configuration and its added tokens", "[t
   REQUIRE(t.ok());
   CHECK(*t->encode("abba") == std::vector<std::int32_t>{1, 4, 3, 2});
   t = load(sound_model(), R"({"add_bos_token": false, "eos_token": "<|end|>", "added_tokens_decoder": {
-      "1": {"content": "<s>", "special": true}, "5": {"content": "<|end|>", "special": true, "rstrip": true}, "6": {"content": "bb", "special": false}}})",
+      "1": {"content": "<s>", "special": true}, "5": {"content": "<|end|>", "special": true, "rstrip": true},
+      "6": {"content": "bb", "special": false}}})",
            R"({"<|user|>": 7})");
   INFO((t.ok() ? "" : t.error().message));
   REQUIRE(t.ok());
@@ -89,7 +101,8 @@ TEST_CASE("a small tokenizer.model, its configuration and its added tokens", "[t
 }
 
 TEST_CASE("malformed tokenizer.model files are refused with a reason", "[tokenizer_model]") {
-  const auto refuse = [](const std::string& what, const std::string& file, const std::string& config = {}, const std::string& added = {}) {
+  const auto refuse = [](const std::string& what, const std::string& file, const std::string& config = {},
+                         const std::string& added = {}) {
     const auto t = load(file, config, added);
     INFO(what);
     REQUIRE(!t.ok());
@@ -134,7 +147,9 @@ TEST_CASE("malformed tokenizer.model files are refused with a reason", "[tokeniz
   refuse("wire type 0", pieces + bytes(3, bytes(3, "x")));
   refuse("wire type 2", pieces + bytes(3, integer(2, 5)));
   refuse("precompiled_charsmap", pieces + bytes(3, bytes(2, "abc")));
-  refuse("precompiled_charsmap", pieces + bytes(3, bytes(2, std::string("\xFF\xFF\xFF\x7F" "abcdefgh", 12))));
+  refuse("precompiled_charsmap", pieces + bytes(3, bytes(2, std::string("\xFF\xFF\xFF\x7F"
+                                                                        "abcdefgh",
+                                                                        12))));
   refuse("denormalizer", pieces + bytes(5, bytes(2, "abc")));
   refuse("unigram piece is too long", pieces + piece(std::string(1025, 'x'), 0, 1));
   refuse("token is too long", pieces + piece(std::string(65537, 'x'), 0, 1) + bytes(2, integer(3, 2)));
@@ -145,7 +160,8 @@ TEST_CASE("malformed tokenizer.model files are refused with a reason", "[tokeniz
   refuse("another token", sound_model(), "", R"({"x": 2})");
   refuse("same spelling", sound_model(), "", R"({"x": 5, "y": 6, "a": 7})");
   refuse("malformed token id", sound_model(), R"({"added_tokens_decoder": {"-1": {"content": "x"}}})");
-  refuse("malformed token id", sound_model(), R"({"added_tokens_decoder": {"12345678901234567890": {"content": "x"}}})");
+  refuse("malformed token id", sound_model(),
+         R"({"added_tokens_decoder": {"12345678901234567890": {"content": "x"}}})");
   refuse("content", sound_model(), R"({"added_tokens_decoder": {"5": 3}})");
 }
 

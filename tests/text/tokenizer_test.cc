@@ -46,14 +46,16 @@ std::vector<std::pair<std::string, Tokenizer>> golden_tokenizers() {
   const Json golden = Json::parse(tritium_test::read_file(tritium_test::tokenizer_data("pipelines.json")));
   for (const Json& entry : golden["tokenizers"]) {
     Json whole = {{"model", golden["models"][entry["model"].get<std::string>()]}};
-    for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"}) whole[part] = entry[part];
+    for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"})
+      whole[part] = entry[part];
     for (const auto& change : entry["changes"].items()) whole["model"][change.key()] = change.value();
     const auto v = vocabulary_from_tokenizer_json(whole.dump());
     REQUIRE(v.ok());
     all.emplace_back(entry["name"].get<std::string>(), make(*v));
   }
   for (const char* name : {"llama", "llama_unused", "gemma", "bpe_rules", "bpe_suffix", "unigram", "unigram_bytes"}) {
-    const auto v = vocabulary_from_tokenizer_model(tritium_test::read_file(tritium_test::tokenizer_data(std::string("sp_") + name + ".model")));
+    const auto v = vocabulary_from_tokenizer_model(
+        tritium_test::read_file(tritium_test::tokenizer_data(std::string("sp_") + name + ".model")));
     REQUIRE(v.ok());
     all.emplace_back(name, make(*v));
   }
@@ -61,13 +63,15 @@ std::vector<std::pair<std::string, Tokenizer>> golden_tokenizers() {
 }
 
 // The slow definition of the order in which GGUF specials are found.
-Ids partition_by_definition(const std::vector<std::pair<std::string, std::int32_t>>& specials, const std::string& text) {
+Ids partition_by_definition(const std::vector<std::pair<std::string, std::int32_t>>& specials,
+                            const std::string& text) {
   struct Part {
     std::string text;
     std::int32_t id;
   };
   auto sorted = specials;
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
   std::vector<Part> parts{{text, kNoToken}};
   for (const auto& [spelling, id] : sorted) {
     std::vector<Part> next;
@@ -129,7 +133,8 @@ TEST_CASE("special tokens: the two orders, and what --no-special means", "[token
   CHECK(*gguf.encode("x<a><b>c") == Ids{'x', 257});
   CHECK(*gguf.encode("x<a>") == Ids{258});
   CHECK(*gguf.encode("<u>") == Ids{259});
-  CHECK(*gguf.encode("x<a><u>", {true, false}) == Ids{258, '<', 'u', '>'});  // added tokens always count, control tokens never
+  CHECK(*gguf.encode("x<a><u>", {true, false}) ==
+        Ids{258, '<', 'u', '>'});  // added tokens always count, control tokens never
   v.leftmost_specials = true;
   Tokenizer json = make(v);
   CHECK(*json.encode("x<a><b>c") == Ids{258, '<', 'b', '>', 'c'});
@@ -141,7 +146,9 @@ TEST_CASE("white space and words around added tokens", "[tokenizer]") {
   using enum TokenType;
   Vocabulary v = bytes_and({{"<l>", control}, {"<r>", control}, {"word", user_defined}});
   v.leftmost_specials = true;
-  v.flags = {{256, true, false, false, false, false}, {257, false, true, false, false, false}, {258, false, false, true, false, false}};
+  v.flags = {{256, true, false, false, false, false},
+             {257, false, true, false, false, false},
+             {258, false, false, true, false, false}};
   const Tokenizer t = make(v);
   CHECK(*t.encode("a \xC2\xA0<l> b") == Ids{'a', 256, ' ', 'b'});
   CHECK(*t.encode("a <r> \n b") == Ids{'a', ' ', 257, 'b'});
@@ -190,8 +197,9 @@ TEST_CASE("any bytes survive the way there and back where the vocabulary has byt
   std::size_t checked = 0;
   for (const auto& [name, t] : golden_tokenizers()) {
     // Pipelines that normalize or drop characters cannot give the text back; they must still answer.
-    const bool exact = name == "gpt2" || name == "llama3" || name == "o200k" || name == "smollm" || name == "deepseek3" || name == "falcon" ||
-                       name == "llama2" || name == "gemma" || name == "llama" || name == "unigram_bytes" || name == "split-contiguous";
+    const bool exact = name == "gpt2" || name == "llama3" || name == "o200k" || name == "smollm" ||
+                       name == "deepseek3" || name == "falcon" || name == "llama2" || name == "gemma" ||
+                       name == "llama" || name == "unigram_bytes" || name == "split-contiguous";
     for (int round = 0; round < 300; ++round) {
       std::string text;
       const std::size_t length = random() % 40;
@@ -249,7 +257,8 @@ TEST_CASE("a stream of ids decodes as the whole does", "[tokenizer]") {
     for (const std::string& text : texts) {
       const auto ids = t.encode(text);
       if (!ids.ok()) continue;
-      for (const DecodeOptions options : {DecodeOptions{SpecialText::hide, true}, DecodeOptions{SpecialText::show, false}}) {
+      for (const DecodeOptions options :
+           {DecodeOptions{SpecialText::hide, true}, DecodeOptions{SpecialText::show, false}}) {
         StreamDecoder stream(t, options, Utf8Stream::Invalid::keep);
         std::string out;
         for (const std::int32_t id : *ids) {
@@ -290,15 +299,26 @@ TEST_CASE("long hostile texts take less than a second a megabyte", "[tokenizer]"
     const char* name;
     const char* unit;
   };
-  static constexpr Case kCases[] = {
-      {"no spaces", "abcdefghij"}, {"spaces", " "}, {"newlines", "\n"}, {"one letter", "a"}, {"marks", "\xCC\x81\xCC\xA3"},
-      {"CJK", "\xE4\xBD\xA0"}, {"emoji", "\xF0\x9F\x98\x80\xE2\x80\x8D"}, {"meta", "\xE2\x96\x81"}, {"invalid", "\xFF"},
-      {"half valid", "\xFF" "a"}, {"specials", "<s>"}, {"almost specials", "<|im_start|"}};
+  static constexpr Case kCases[] = {{"no spaces", "abcdefghij"},
+                                    {"spaces", " "},
+                                    {"newlines", "\n"},
+                                    {"one letter", "a"},
+                                    {"marks", "\xCC\x81\xCC\xA3"},
+                                    {"CJK", "\xE4\xBD\xA0"},
+                                    {"emoji", "\xF0\x9F\x98\x80\xE2\x80\x8D"},
+                                    {"meta", "\xE2\x96\x81"},
+                                    {"invalid", "\xFF"},
+                                    {"half valid",
+                                     "\xFF"
+                                     "a"},
+                                    {"specials", "<s>"},
+                                    {"almost specials", "<|im_start|"}};
   const auto tokenizers = golden_tokenizers();
   for (const Case& hostile : kCases) {
     const std::string whole = repeat(hostile.unit);
     for (const auto& [name, t] : tokenizers) {
-      const bool main_kind = name == "gpt2" || name == "llama3" || name == "qwen2" || name == "llama2" || name == "llama" || name == "unigram_bytes";
+      const bool main_kind = name == "gpt2" || name == "llama3" || name == "qwen2" || name == "llama2" ||
+                             name == "llama" || name == "unigram_bytes";
       const std::string_view text = std::string_view(whole).substr(0, main_kind ? whole.size() : whole.size() / 10);
       const auto start = std::chrono::steady_clock::now();
       const auto ids = t.encode(text);
@@ -312,7 +332,8 @@ TEST_CASE("long hostile texts take less than a second a megabyte", "[tokenizer]"
 
 TEST_CASE("thousands of overlapping special tokens stay fast", "[tokenizer]") {
   std::vector<std::pair<std::string, TokenType>> more;
-  for (std::size_t length = 2; length <= 1000; length += 2) more.push_back({std::string(length, '\n'), TokenType::user_defined});
+  for (std::size_t length = 2; length <= 1000; length += 2)
+    more.push_back({std::string(length, '\n'), TokenType::user_defined});
   for (int i = 0; i < 5000; ++i) more.push_back({"<unused" + std::to_string(i) + ">", TokenType::control});
   const Tokenizer t = make(bytes_and(more));
   std::string text(100'003, '\n');

@@ -26,8 +26,9 @@ TEST_CASE("every scalar value survives UTF-8", "[unicode]") {
 }
 
 TEST_CASE("ill-formed UTF-8 is one invalid byte at a time", "[unicode]") {
-  for (const char* bad : {"\x80", "\xC0\x80", "\xC1\xBF", "\xC3", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xED\xBF\xBF", "\xE2\x82",
-                          "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\xF0\x9F\x98"}) {
+  for (const char* bad : {"\x80", "\xC0\x80", "\xC1\xBF", "\xC3", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xED\xA0\x80",
+                          "\xED\xBF\xBF", "\xE2\x82", "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80",
+                          "\xF5\x80\x80\x80", "\xFF", "\xF0\x9F\x98"}) {
     const CodePoint unit = decode_utf8(bad);
     INFO(escape_control(bad));
     CHECK(!unit.valid);
@@ -42,14 +43,15 @@ TEST_CASE("ill-formed UTF-8 is one invalid byte at a time", "[unicode]") {
 
 TEST_CASE("ASCII classes agree with utf8proc, and classes are exclusive", "[unicode]") {
   for (char32_t c = 0; c < 128; ++c) {
-    const auto expected = is_white_space(c) ? std::uint8_t{kSpace} : detail::class_of_category(utf8proc_category(static_cast<int>(c)));
+    const auto expected =
+        is_white_space(c) ? std::uint8_t{kSpace} : detail::class_of_category(utf8proc_category(static_cast<int>(c)));
     CHECK(int{char_class(c)} == int{expected});
   }
   int letters = 0;
   for (char32_t c = 0; c <= 0x10FFFF; ++c) {
     const int cls = char_class(c);
-    const int kinds = ((cls & kLetter) != 0) + ((cls & kNumber) != 0) + ((cls & kSpace) != 0) + ((cls & kMark) != 0) + ((cls & kPunct) != 0) +
-                      ((cls & kSymbol) != 0);
+    const int kinds = ((cls & kLetter) != 0) + ((cls & kNumber) != 0) + ((cls & kSpace) != 0) + ((cls & kMark) != 0) +
+                      ((cls & kPunct) != 0) + ((cls & kSymbol) != 0);
     REQUIRE(kinds <= 1);
     if ((cls & (kUpper | kLower)) != 0) REQUIRE((cls & kLetter) != 0);
     letters += (cls & kLetter) != 0;
@@ -94,7 +96,8 @@ TEST_CASE("Utf8Stream releases whole code points only", "[unicode]") {
   std::mt19937 random(5);
   for (int round = 0; round < 2000; ++round) {
     std::string bytes;
-    for (int i = 0; i < 12; ++i) bytes.push_back(static_cast<char>(random() % 3 == 0 ? random() : "\xE4\xBD\xA0\xF0\x9F\x98\x80"[random() % 7]));
+    for (int i = 0; i < 12; ++i)
+      bytes.push_back(static_cast<char>(random() % 3 == 0 ? random() : "\xE4\xBD\xA0\xF0\x9F\x98\x80"[random() % 7]));
     REQUIRE(replaced(bytes, Utf8Stream::Invalid::keep) == bytes);
     REQUIRE(is_valid_utf8(replaced(bytes, Utf8Stream::Invalid::replace)));
   }

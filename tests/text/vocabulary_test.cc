@@ -15,7 +15,8 @@ Vocabulary sound() {
   v.kind = TokenizerKind::score_bpe;
   v.tokens = {"<unk>", "<s>", "a", "b", "ab", "<0x41>"};
   v.scores = {0, 0, -3, -2, -1, 0};
-  v.types = {TokenType::unknown, TokenType::control, TokenType::normal, TokenType::normal, TokenType::normal, TokenType::byte};
+  v.types = {TokenType::unknown, TokenType::control, TokenType::normal,
+             TokenType::normal,  TokenType::normal,  TokenType::byte};
   v.unk = 0;
   v.bos = 1;
   return v;
@@ -29,7 +30,8 @@ TEST_CASE("spellings of byte tokens are strict", "[vocabulary]") {
     std::snprintf(text, sizeof text, "<0x%02X>", static_cast<unsigned>(byte));
     CHECK(byte_of_token(text) == byte);
   }
-  for (const char* bad : {"", "<0x4>", "<0x-1>", "<0x041>", "<0xa0>", "<0xG0>", "<0X40>", "<0x40)", "(0x40>", "<0x 4>", "<0x+4>", "<0x4\x80>"}) {
+  for (const char* bad : {"", "<0x4>", "<0x-1>", "<0x041>", "<0xa0>", "<0xG0>", "<0X40>", "<0x40)", "(0x40>", "<0x 4>",
+                          "<0x+4>", "<0x4\x80>"}) {
     CHECK(byte_of_token(bad) == -1);
   }
 }

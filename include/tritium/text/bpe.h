@@ -5,7 +5,8 @@
 // leftmost of equals, until no pair is left. Short pieces (almost all) keep their candidates in an array and look for
 // the smallest; long ones use a heap of (priority, position) keys whose entries go stale instead of being removed, so
 // that a megabyte without a single space stays O(n log n).
-// Source: Sennrich et al. 2016, arXiv:1508.07909; the order of merges is that of huggingface/tokenizers' `Word::merge_all`.
+// Source: Sennrich et al. 2016, arXiv:1508.07909; the order of merges is that of huggingface/tokenizers'
+// `Word::merge_all`.
 #pragma once
 
 #include <algorithm>
@@ -113,7 +114,9 @@ class PairMerger {
     std::erase_if(symbols, [](const MergeSymbol& s) { return s.length == 0; });
   }
 
-  static std::uint64_t key(std::uint32_t priority, std::uint32_t position) { return std::uint64_t{priority} << 32 | position; }
+  static std::uint64_t key(std::uint32_t priority, std::uint32_t position) {
+    return std::uint64_t{priority} << 32 | position;
+  }
 
   std::vector<MergeCandidate> candidates_;  // of symbol i and the one behind it
   std::vector<std::uint32_t> next_;
@@ -217,9 +220,11 @@ struct TokenIndex {
       }
       for (std::size_t i = first; i < end; ++i) {
         if (v.tokens[i].empty()) continue;
-        const std::int32_t other = index.by_spelling.insert(index.spellings, static_cast<std::int32_t>(i), hashes[i - first]);
+        const std::int32_t other =
+            index.by_spelling.insert(index.spellings, static_cast<std::int32_t>(i), hashes[i - first]);
         if (other != kNoToken) {
-          return make_error(Errc::invalid_file, "two tokens have the same spelling", "token " + std::to_string(i), "a spelling of its own",
+          return make_error(Errc::invalid_file, "two tokens have the same spelling", "token " + std::to_string(i),
+                            "a spelling of its own",
                             "that of token " + std::to_string(other) + ", " + in_quotes(v.tokens[i], 40));
         }
       }
@@ -238,12 +243,13 @@ inline Error no_token_for(std::string_view bytes) {
     text.push_back(kHex[static_cast<unsigned char>(c) >> 4]);
     text.push_back(kHex[static_cast<unsigned char>(c) & 15]);
   }
-  return make_error(Errc::invalid_argument, "text cannot be tokenized", "vocabulary", "a token for " + text, "neither one nor an unknown token");
+  return make_error(Errc::invalid_argument, "text cannot be tokenized", "vocabulary", "a token for " + text,
+                    "neither one nor an unknown token");
 }
 
 /// Emits a character that has no token: its bytes, or the unknown token, or an error.
-inline Status emit_unknown(const TokenIndex& index, std::string_view bytes, bool byte_fallback, bool fuse, std::vector<std::int32_t>& out,
-                           std::size_t fuse_from) {
+inline Status emit_unknown(const TokenIndex& index, std::string_view bytes, bool byte_fallback, bool fuse,
+                           std::vector<std::int32_t>& out, std::size_t fuse_from) {
   if (byte_fallback && std::all_of(bytes.begin(), bytes.end(), [&](char c) {
         return index.byte_tokens[static_cast<unsigned char>(c)] != kNoToken;
       })) {
@@ -275,7 +281,8 @@ struct EncodeScratch {
       std::uint16_t count = 0;
       std::array<std::int32_t, kMaxIds> ids{};
     };
-    /// Forgets everything: the next pieces lie in another text, of `text_bytes` bytes. Short texts are not worth a cache.
+    /// Forgets everything: the next pieces lie in another text, of `text_bytes` bytes. Short texts are not worth a
+    /// cache.
     void reset(std::size_t text_bytes) {
       active_ = text_bytes >= 2048;
       ++generation_;
@@ -346,7 +353,8 @@ class BpeModel {
       const std::size_t count = std::min(steps.size(), v.merges.size() - first);
       joined.clear();
       std::size_t bytes = 0;
-      for (std::size_t k = 0; k < count; ++k) bytes += v.merges[first + k].left.size() + v.merges[first + k].right.size();
+      for (std::size_t k = 0; k < count; ++k)
+        bytes += v.merges[first + k].left.size() + v.merges[first + k].right.size();
       joined.reserve(bytes);  // views into it are taken below
       for (std::size_t k = 0; k < count; ++k) {
         const MergeRule& merge = v.merges[first + k];
@@ -375,10 +383,11 @@ class BpeModel {
       for (std::size_t k = 0; k < count; ++k) {
         // Plain text never becomes a control token, whatever the merges say.
         const auto& [left, right, result] = steps[k].ids;
-        const MergeCandidate candidate = index.plain(result) ? MergeCandidate{static_cast<std::uint32_t>(first + k), result} : MergeCandidate{};
+        const MergeCandidate candidate =
+            index.plain(result) ? MergeCandidate{static_cast<std::uint32_t>(first + k), result} : MergeCandidate{};
         if (!model.merges_.insert(left, right, candidate)) {
-          return make_error(Errc::invalid_file, "merge is given twice", "merge " + std::to_string(first + k), "one rank",
-                            in_quotes(std::string(steps[k].keys[0]).append(" ").append(steps[k].keys[1])));
+          return make_error(Errc::invalid_file, "merge is given twice", "merge " + std::to_string(first + k),
+                            "one rank", in_quotes(std::string(steps[k].keys[0]).append(" ").append(steps[k].keys[1])));
         }
       }
     }
@@ -393,7 +402,8 @@ class BpeModel {
   }
 
   /// Appends the ids of one piece. Byte level: the piece is bytes; else valid UTF-8 with spaces already escaped.
-  Status encode(const TokenIndex& index, std::string_view piece, EncodeScratch& scratch, std::vector<std::int32_t>& out) const {
+  Status encode(const TokenIndex& index, std::string_view piece, EncodeScratch& scratch,
+                std::vector<std::int32_t>& out) const {
     if (byte_level_) return encode_bytes(index, piece, scratch, out);
     // Merges never join a character to a U+2581 behind it, except where some piece does: words are independent.
     const std::size_t fuse_from = out.size();
@@ -446,7 +456,8 @@ class BpeModel {
       if (bytes.size() == 1) index.byte_tokens[static_cast<unsigned char>(bytes[0])] = static_cast<std::int32_t>(i);
       if (ignore_merges_) {
         bytes_.push_back(bytes);
-        if (!bytes.empty()) (void)by_bytes_.insert(bytes_, static_cast<std::int32_t>(i));  // unique, as the spellings are
+        if (!bytes.empty())
+          (void)by_bytes_.insert(bytes_, static_cast<std::int32_t>(i));  // unique, as the spellings are
       }
     }
     first_merges_.resize(65536);
@@ -474,7 +485,8 @@ class BpeModel {
   }
 
  private:
-  Status encode_bytes(const TokenIndex& index, std::string_view piece, EncodeScratch& scratch, std::vector<std::int32_t>& out) const {
+  Status encode_bytes(const TokenIndex& index, std::string_view piece, EncodeScratch& scratch,
+                      std::vector<std::int32_t>& out) const {
     return scratch.cached(piece, out, [&](std::string_view p) -> Status {
       if (ignore_merges_) {
         if (const std::int32_t id = by_bytes_.find(bytes_, p); id != kNoToken) {
@@ -504,8 +516,8 @@ class BpeModel {
     });
   }
 
-  Status encode_word(const TokenIndex& index, std::string_view word, EncodeScratch& scratch, std::vector<std::int32_t>& out,
-                     std::size_t fuse_from) const {
+  Status encode_word(const TokenIndex& index, std::string_view word, EncodeScratch& scratch,
+                     std::vector<std::int32_t>& out, std::size_t fuse_from) const {
     if (ignore_merges_) {
       if (const std::int32_t id = index.find_plain(word); id != kNoToken) {
         out.push_back(id);
@@ -532,7 +544,8 @@ class BpeModel {
       if (symbol.id != kNoToken) {
         out.push_back(symbol.id);
       } else {
-        TRITIUM_TRY(detail::emit_unknown(index, piece.substr(symbol.begin, symbol.length), byte_fallback_, fuse_unknown_, out, fuse_from));
+        TRITIUM_TRY(detail::emit_unknown(index, piece.substr(symbol.begin, symbol.length), byte_fallback_,
+                                         fuse_unknown_, out, fuse_from));
       }
     }
     return {};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tokenizer metadata of a GGUF file (`tokenizer.ggml.*`) as a Vocabulary.
 //
-// The struct below holds the keys as they are in the file, so that whoever reads the file only copies; the defaults that
-// the format leaves to the reader, and the corrections that real files need, are all here. WordPiece and other models
-// are refused by name.
-// Source: the GGUF specification; llama.cpp `llama_vocab::impl::load` (defaults, end-of-generation spellings).
+// The struct below holds the keys as they are in the file, so that whoever reads the file only copies; the defaults
+// that the format leaves to the reader, and the corrections that real files need, are all here. WordPiece and other
+// models are refused by name. Source: the GGUF specification; llama.cpp `llama_vocab::impl::load` (defaults,
+// end-of-generation spellings).
 #pragma once
 
 #include "tritium/text/vocabulary.h"
@@ -40,7 +40,8 @@ struct GgufTokenizer {
 inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
   Vocabulary v;
   const auto missing = [](std::string_view key) {
-    return make_error(Errc::invalid_file, "tokenizer metadata is incomplete", "tokenizer.ggml." + std::string(key), "an array", "nothing");
+    return make_error(Errc::invalid_file, "tokenizer metadata is incomplete", "tokenizer.ggml." + std::string(key),
+                      "an array", "nothing");
   };
   std::int32_t default_bos = kNoToken;
   std::int32_t default_eos = kNoToken;
@@ -52,8 +53,8 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
     if (source.merges.empty()) return missing("merges");
     const detail::NamedPreTokenizer* pre = find_pre_tokenizer(source.pre);
     if (pre == nullptr) {
-      return make_error(Errc::unsupported, "unknown pre-tokenizer", "tokenizer.ggml.pre", "a name that this build knows",
-                        source.pre.empty() ? "nothing" : in_quotes(source.pre, 80));
+      return make_error(Errc::unsupported, "unknown pre-tokenizer", "tokenizer.ggml.pre",
+                        "a name that this build knows", source.pre.empty() ? "nothing" : in_quotes(source.pre, 80));
     }
     v.pre_tokenizer = source.pre;
     v.ignore_merges = pre->ignore_merges;
@@ -86,8 +87,8 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
     default_unk = 2;
     add_eos = true;
   } else {
-    return make_error(Errc::unsupported, "unsupported tokenizer model", "tokenizer.ggml.model", "gpt2, llama, gemma4 or t5",
-                      source.model.empty() ? "nothing" : in_quotes(source.model, 80));
+    return make_error(Errc::unsupported, "unsupported tokenizer model", "tokenizer.ggml.model",
+                      "gpt2, llama, gemma4 or t5", source.model.empty() ? "nothing" : in_quotes(source.model, 80));
   }
   if (v.spaces.add_prefix && !v.spaces.as_suffix) v.strip_decoded_spaces = 1;
 
@@ -96,15 +97,15 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
   const std::size_t n = v.tokens.size();
   if (v.kind == TokenizerKind::byte_level_bpe || v.kind == TokenizerKind::merges_bpe) v.scores.clear();
   if (!source.token_types.empty() && source.token_types.size() != n) {
-    return make_error(Errc::invalid_file, "token types do not fit the tokens", "tokenizer.ggml.token_type", std::to_string(n),
-                      std::to_string(source.token_types.size()));
+    return make_error(Errc::invalid_file, "token types do not fit the tokens", "tokenizer.ggml.token_type",
+                      std::to_string(n), std::to_string(source.token_types.size()));
   }
   v.types.assign(n, TokenType::normal);
   for (std::size_t i = 0; i < source.token_types.size(); ++i) {
     const std::int32_t type = source.token_types[i];
     if (type < 0 || type > 6) {
-      return make_error(Errc::invalid_file, "unknown token type", "tokenizer.ggml.token_type[" + std::to_string(i) + "]", "0 to 6",
-                        std::to_string(type));
+      return make_error(Errc::invalid_file, "unknown token type",
+                        "tokenizer.ggml.token_type[" + std::to_string(i) + "]", "0 to 6", std::to_string(type));
     }
     v.types[i] = static_cast<TokenType>(type);
   }
@@ -123,8 +124,8 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
     if (!id) return fallback;
     if (*id == std::numeric_limits<std::uint32_t>::max()) return kNoToken;  // -1: the file says there is none
     if (*id > kMaxTokens) {
-      return make_error(Errc::invalid_file, "special token id is outside the vocabulary", "tokenizer.ggml", "a token id",
-                        std::to_string(*id));
+      return make_error(Errc::invalid_file, "special token id is outside the vocabulary", "tokenizer.ggml",
+                        "a token id", std::to_string(*id));
     }
     return static_cast<std::int32_t>(*id);
   };
@@ -133,7 +134,8 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
   TRITIUM_ASSIGN(v.eos, id_or(source.eos_token_id, within(default_eos)));
   TRITIUM_ASSIGN(v.unk, id_or(source.unknown_token_id, within(default_unk)));
   TRITIUM_ASSIGN(v.pad, id_or(source.padding_token_id, kNoToken));
-  add_bos = source.add_bos_token.value_or(add_bos) || source.model == "gemma4";  // some Gemma 4 files say false in error
+  add_bos =
+      source.add_bos_token.value_or(add_bos) || source.model == "gemma4";  // some Gemma 4 files say false in error
   add_eos = source.add_eos_token.value_or(add_eos);
   if (add_bos && v.bos != kNoToken) v.prefix = {v.bos};
   if (add_eos && v.eos != kNoToken) v.suffix = {v.eos};
@@ -146,8 +148,10 @@ inline Result<Vocabulary> vocabulary_from_gguf(const GgufTokenizer& source) {
 
   // Phi-3's special tokens swallow the white space behind them; its GGUF files carry no flag for it.
   std::string name(source.general_name.substr(0, 256));
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  if (v.kind == TokenizerKind::score_bpe && (name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos)) {
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (v.kind == TokenizerKind::score_bpe &&
+      (name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos)) {
     for (std::size_t i = 0; i < n; ++i) {
       const TokenType type = v.types[i];
       const std::string_view token = v.tokens[i];

@@ -4,8 +4,8 @@
 // A normalizer is a list of steps that a tokenizer.json names, or the fixed procedure of SentencePiece. Canonical
 // reordering of combining marks is done here with a sort, not by utf8proc, whose exchange sort is quadratic: a million
 // marks in the wrong order must not take a million times a million steps.
-// Source: Unicode Standard Annex 15; huggingface/tokenizers `normalizers/`; sentencepiece `normalizer.cc`; the character
-// map is a double array of the darts-clone kind with replacement strings behind it.
+// Source: Unicode Standard Annex 15; huggingface/tokenizers `normalizers/`; sentencepiece `normalizer.cc`; the
+// character map is a double array of the darts-clone kind with replacement strings behind it.
 #pragma once
 
 #include <algorithm>
@@ -38,9 +38,9 @@ inline Status normalize_unicode(NormalForm form, std::string& text) {
     rest.remove_prefix(unit.length);
     std::array<utf8proc_int32_t, 32> parts{};
     int boundary = 0;
-    const utf8proc_ssize_t count =
-        utf8proc_decompose_char(static_cast<utf8proc_int32_t>(unit.value), parts.data(), static_cast<utf8proc_ssize_t>(parts.size()),
-                                static_cast<utf8proc_option_t>(decompose_options), &boundary);
+    const utf8proc_ssize_t count = utf8proc_decompose_char(
+        static_cast<utf8proc_int32_t>(unit.value), parts.data(), static_cast<utf8proc_ssize_t>(parts.size()),
+        static_cast<utf8proc_option_t>(decompose_options), &boundary);
     if (count < 0 || count > static_cast<utf8proc_ssize_t>(parts.size())) {
       return Error{Errc::invalid_argument, "text cannot be brought to a Unicode normal form"};
     }
@@ -57,7 +57,8 @@ inline Status normalize_unicode(NormalForm form, std::string& text) {
     std::size_t end = i + 1;
     while (end < points.size() && combining(points[end]) != 0) ++end;
     if (end - i > 1) {
-      std::stable_sort(points.begin() + static_cast<std::ptrdiff_t>(i), points.begin() + static_cast<std::ptrdiff_t>(end),
+      std::stable_sort(points.begin() + static_cast<std::ptrdiff_t>(i),
+                       points.begin() + static_cast<std::ptrdiff_t>(end),
                        [&](utf8proc_int32_t a, utf8proc_int32_t b) { return combining(a) < combining(b); });
     }
     i = end;
@@ -86,18 +87,21 @@ class CharsMap {
   /// Layout: u32 little-endian byte length of the double array, its u32 units, then NUL-terminated strings.
   static Result<CharsMap> parse(std::string_view blob) {
     const auto bad = [](std::string_view expected, std::size_t found) {
-      return make_error(Errc::invalid_file, "character map is damaged", "precompiled_charsmap", expected, std::to_string(found));
+      return make_error(Errc::invalid_file, "character map is damaged", "precompiled_charsmap", expected,
+                        std::to_string(found));
     };
     if (blob.size() < 4 || blob.size() > (std::size_t{64} << 20)) return bad("4 bytes to 64 MiB", blob.size());
     std::uint32_t trie_bytes = 0;
     std::memcpy(&trie_bytes, blob.data(), 4);
-    if (trie_bytes > blob.size() - 4) return bad("a trie of at most " + std::to_string(blob.size() - 4) + " bytes", trie_bytes);
+    if (trie_bytes > blob.size() - 4)
+      return bad("a trie of at most " + std::to_string(blob.size() - 4) + " bytes", trie_bytes);
     if (trie_bytes % 4 != 0 || trie_bytes == 0) return bad("a trie of whole 4-byte units", trie_bytes);
     CharsMap map;
     map.units_.resize(trie_bytes / 4);
     std::memcpy(map.units_.data(), blob.data() + 4, trie_bytes);
     map.strings_.assign(blob.substr(4 + std::size_t{trie_bytes}));
-    if (map.strings_.empty() || map.strings_.back() != '\0') return bad("strings that end with a zero byte", map.strings_.size());
+    if (map.strings_.empty() || map.strings_.back() != '\0')
+      return bad("strings that end with a zero byte", map.strings_.size());
     return map;
   }
 
@@ -139,7 +143,13 @@ class CharsMap {
 /// One step of a tokenizer.json normalizer.
 struct NormalizeStep {
   enum class Kind : std::uint8_t {
-    nfc, nfd, nfkc, nfkd, lowercase, strip_accents, nmt,
+    nfc,
+    nfd,
+    nfkc,
+    nfkd,
+    lowercase,
+    strip_accents,
+    nmt,
     strip,          ///< white space off the ends, see left and right
     prepend,        ///< `content` before a text that is not empty
     replace,        ///< every `pattern`, literally, by `content`
@@ -198,10 +208,14 @@ class Normalizer {
   static Status run(const Compiled& compiled, std::size_t limit, Regex::Scratch& scratch, std::string& text) {
     const NormalizeStep& step = compiled.step;
     switch (step.kind) {
-      case NormalizeStep::Kind::nfc: return normalize_unicode(NormalForm::nfc, text);
-      case NormalizeStep::Kind::nfd: return normalize_unicode(NormalForm::nfd, text);
-      case NormalizeStep::Kind::nfkc: return normalize_unicode(NormalForm::nfkc, text);
-      case NormalizeStep::Kind::nfkd: return normalize_unicode(NormalForm::nfkd, text);
+      case NormalizeStep::Kind::nfc:
+        return normalize_unicode(NormalForm::nfc, text);
+      case NormalizeStep::Kind::nfd:
+        return normalize_unicode(NormalForm::nfd, text);
+      case NormalizeStep::Kind::nfkc:
+        return normalize_unicode(NormalForm::nfkc, text);
+      case NormalizeStep::Kind::nfkd:
+        return normalize_unicode(NormalForm::nfkd, text);
       case NormalizeStep::Kind::lowercase:
         map_points(text, [](char32_t c, std::string& out) {
           append_utf8(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), out);
@@ -215,19 +229,26 @@ class Normalizer {
         return {};
       case NormalizeStep::Kind::nmt:
         map_points(text, [](char32_t c, std::string& out) {
-          if ((c >= 1 && c <= 8) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F) return;
-          const bool space = c == 9 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
-                             c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+          if ((c >= 1 && c <= 8) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F)
+            return;
+          const bool space = c == 9 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+                             (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF ||
+                             c == 0xFFFD;
           append_utf8(space ? U' ' : c, out);
         });
         return {};
-      case NormalizeStep::Kind::strip: strip(step.left, step.right, text); return {};
+      case NormalizeStep::Kind::strip:
+        strip(step.left, step.right, text);
+        return {};
       case NormalizeStep::Kind::prepend:
         if (!text.empty()) text.insert(0, step.content);
         return {};
-      case NormalizeStep::Kind::replace: return replace_all(step.pattern, step.content, limit, text);
-      case NormalizeStep::Kind::replace_regex: return replace_matches(*compiled.regex, step.content, limit, scratch, text);
-      case NormalizeStep::Kind::charsmap: return map_graphemes(*compiled.map, limit, text);
+      case NormalizeStep::Kind::replace:
+        return replace_all(step.pattern, step.content, limit, text);
+      case NormalizeStep::Kind::replace_regex:
+        return replace_matches(*compiled.regex, step.content, limit, scratch, text);
+      case NormalizeStep::Kind::charsmap:
+        return map_graphemes(*compiled.map, limit, text);
     }
     return {};
   }
@@ -278,8 +299,8 @@ class Normalizer {
     return {};
   }
 
-  static Status replace_matches(const Regex& regex, std::string_view content, std::size_t limit, Regex::Scratch& scratch,
-                                std::string& text) {
+  static Status replace_matches(const Regex& regex, std::string_view content, std::size_t limit,
+                                Regex::Scratch& scratch, std::string& text) {
     std::string out;
     std::size_t copied = 0;
     std::size_t from = 0;

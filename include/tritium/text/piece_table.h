@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The look-up tables of a tokenizer: token strings in one block, a hash from bytes to id, a trie for prefixes.
 //
-// A vocabulary has up to a quarter of a million short strings. One block of bytes with offsets, and open addressing over
-// 8-byte slots, is built in milliseconds and is read with one cache miss, where a node-based map takes four. The hash is
-// seeded anew in each process, so that a file cannot be written to make its tokens collide.
+// A vocabulary has up to a quarter of a million short strings. One block of bytes with offsets, and open addressing
+// over 8-byte slots, is built in milliseconds and is read with one cache miss, where a node-based map takes four. The
+// hash is seeded anew in each process, so that a file cannot be written to make its tokens collide.
 #pragma once
 
 #include <algorithm>
@@ -108,7 +108,8 @@ class PieceTable {
         slot = {static_cast<std::uint32_t>(hash >> 32), id};
         return kNoToken;
       }
-      if (slot.tag == static_cast<std::uint32_t>(hash >> 32) && block[static_cast<std::size_t>(slot.id)] == key) return slot.id;
+      if (slot.tag == static_cast<std::uint32_t>(hash >> 32) && block[static_cast<std::size_t>(slot.id)] == key)
+        return slot.id;
     }
   }
   [[nodiscard]] std::int32_t find(const StringBlock& block, std::string_view key) const {
@@ -124,7 +125,8 @@ class PieceTable {
     for (std::size_t i = hash & mask_;; i = (i + 1) & mask_) {
       const Slot slot = slots_[i];
       if (slot.id == kNoToken) return kNoToken;
-      if (slot.tag == static_cast<std::uint32_t>(hash >> 32) && block[static_cast<std::size_t>(slot.id)] == key) return slot.id;
+      if (slot.tag == static_cast<std::uint32_t>(hash >> 32) && block[static_cast<std::size_t>(slot.id)] == key)
+        return slot.id;
     }
   }
 
@@ -147,9 +149,8 @@ class ByteTrie {
 
   /// Keys must not be empty; of equal keys the first in sorted order by value counts.
   void build(std::vector<Entry> entries) {
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-      return a.key != b.key ? a.key < b.key : a.value < b.value;
-    });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return a.key != b.key ? a.key < b.key : a.value < b.value; });
     nodes_.clear();
     labels_.clear();
     roots_.fill(kNone);

@@ -22,16 +22,16 @@ enum class SplitRule : std::uint8_t { gpt2, llama3, qwen2, qwen35, o200k, digits
 
 struct SplitStep {
   enum class Kind : std::uint8_t {
-    rule,              ///< one of the hand-written rules
-    regex,             ///< matches of `pattern`, see behavior and invert
-    literal,           ///< occurrences of `pattern`, see behavior and invert
-    digits,            ///< numeric characters: one by one (isolated) or as runs (contiguous)
-    punctuation,       ///< punctuation characters, see behavior
-    white_space,       ///< cut at white space, which is dropped
-    words,             ///< runs of word characters and runs of others; white space is dropped
-    fixed_length,      ///< every `length` code points
-    metaspace,         ///< spaces become `pattern`, one is put in front as `prepend` says; cut before each when `cut`
-    byte_level,        ///< a space in front when `prepend` is not never; GPT-2's rule when `cut`; then bytes, not characters
+    rule,          ///< one of the hand-written rules
+    regex,         ///< matches of `pattern`, see behavior and invert
+    literal,       ///< occurrences of `pattern`, see behavior and invert
+    digits,        ///< numeric characters: one by one (isolated) or as runs (contiguous)
+    punctuation,   ///< punctuation characters, see behavior
+    white_space,   ///< cut at white space, which is dropped
+    words,         ///< runs of word characters and runs of others; white space is dropped
+    fixed_length,  ///< every `length` code points
+    metaspace,     ///< spaces become `pattern`, one is put in front as `prepend` says; cut before each when `cut`
+    byte_level,  ///< a space in front when `prepend` is not never; GPT-2's rule when `cut`; then bytes, not characters
     byte_level_alias,  ///< later steps look at bytes spelled in GPT-2's printable alphabet
   };
   enum class Prepend : std::uint8_t { never, first, always };
@@ -174,8 +174,12 @@ inline std::size_t llama3_piece(std::string_view text, std::size_t at, std::uint
 // P?U*l+C?|P?U+l*C?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
 // P = [^\r\n\p{L}\p{N}], U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], l = [\p{Ll}\p{Lm}\p{Lo}\p{M}], C = (?i:'s|...)
 inline std::size_t o200k_word(std::string_view text, std::size_t at, bool needs_lower) {
-  const auto upper = [](const ClassedChar& c) { return (c.cls & kMark) != 0 || ((c.cls & kLetter) != 0 && (c.cls & kLower) == 0); };
-  const auto lower = [](const ClassedChar& c) { return (c.cls & kMark) != 0 || ((c.cls & kLetter) != 0 && (c.cls & kUpper) == 0); };
+  const auto upper = [](const ClassedChar& c) {
+    return (c.cls & kMark) != 0 || ((c.cls & kLetter) != 0 && (c.cls & kLower) == 0);
+  };
+  const auto lower = [](const ClassedChar& c) {
+    return (c.cls & kMark) != 0 || ((c.cls & kLetter) != 0 && (c.cls & kUpper) == 0);
+  };
   std::size_t end = at;
   std::size_t after_both = 0;  // behind the last character of the run that could also be lower case
   for (ClassedChar c = classed_at(text, end); c.length != 0 && upper(c); c = classed_at(text, end)) {
@@ -198,7 +202,8 @@ inline std::size_t o200k_piece(std::string_view text, std::size_t at) {
   if ((c.cls & kNumber) != 0) return llama3_piece(text, at, kLetter, 3);
   const std::size_t start = c.value == ' ' ? at + 1 : at;
   if (const std::size_t end = others_end(text, start, kSpace | kLetter | kNumber); end != start) {
-    return run_end(text, end, [](const ClassedChar& n) { return n.value == '\r' || n.value == '\n' || n.value == '/'; });
+    return run_end(text, end,
+                   [](const ClassedChar& n) { return n.value == '\r' || n.value == '\n' || n.value == '/'; });
   }
   const SpaceRun run = space_run(text, at);
   return run.after_newline != 0 ? run.after_newline : space_match(text, at, run);
@@ -217,11 +222,21 @@ void split_by_rule(SplitRule rule, std::string_view text, F&& emit) {
     }
   };
   switch (rule) {
-    case SplitRule::gpt2: run([&](std::size_t at) { return detail::gpt2_piece(text, at); }); break;
-    case SplitRule::llama3: run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 3); }); break;
-    case SplitRule::qwen2: run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 1); }); break;
-    case SplitRule::qwen35: run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter | kMark, 1); }); break;
-    case SplitRule::o200k: run([&](std::size_t at) { return detail::o200k_piece(text, at); }); break;
+    case SplitRule::gpt2:
+      run([&](std::size_t at) { return detail::gpt2_piece(text, at); });
+      break;
+    case SplitRule::llama3:
+      run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 3); });
+      break;
+    case SplitRule::qwen2:
+      run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 1); });
+      break;
+    case SplitRule::qwen35:
+      run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter | kMark, 1); });
+      break;
+    case SplitRule::o200k:
+      run([&](std::size_t at) { return detail::o200k_piece(text, at); });
+      break;
     case SplitRule::digits_then_gpt2: {
       std::size_t limit = 0;  // digits cut the text first, so no piece looks past the next one
       run([&](std::size_t at) {
@@ -242,7 +257,8 @@ namespace detail {
 inline constexpr std::string_view kGpt2Pattern =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 inline constexpr std::string_view kLlama3Pattern =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
     "\\s+(?!\\S)|\\s+";
 inline constexpr std::string_view kQwen2Pattern =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
@@ -251,19 +267,27 @@ inline constexpr std::string_view kQwen35Pattern =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|"
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 inline constexpr std::string_view kO200kPattern =
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|"
+    "'d)?|"
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|"
+    "'d)?|"
     "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /// The regular expression that a hand-written rule stands for; digits_then_gpt2 is two stages and has none.
 inline std::string_view rule_pattern(SplitRule rule) {
   switch (rule) {
-    case SplitRule::gpt2: return kGpt2Pattern;
-    case SplitRule::llama3: return kLlama3Pattern;
-    case SplitRule::qwen2: return kQwen2Pattern;
-    case SplitRule::qwen35: return kQwen35Pattern;
-    case SplitRule::o200k: return kO200kPattern;
-    case SplitRule::digits_then_gpt2: return {};
+    case SplitRule::gpt2:
+      return kGpt2Pattern;
+    case SplitRule::llama3:
+      return kLlama3Pattern;
+    case SplitRule::qwen2:
+      return kQwen2Pattern;
+    case SplitRule::qwen35:
+      return kQwen35Pattern;
+    case SplitRule::o200k:
+      return kO200kPattern;
+    case SplitRule::digits_then_gpt2:
+      return {};
   }
   return {};
 }
@@ -309,7 +333,8 @@ inline constexpr std::string_view kMinicpm5Pattern =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}+| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
     "\\s+(?!\\S)|\\s+";
 inline constexpr std::string_view kJais2Pattern =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
     "\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|"
     "\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}";
 
@@ -367,8 +392,9 @@ inline constexpr std::array kNamedPreTokenizers{
     NamedPreTokenizer{"tekken", {kTekkenPattern}, true, true},
     NamedPreTokenizer{"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", kGpt2Pattern, kDigitTriplesPattern}},
     NamedPreTokenizer{"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", kGpt2Pattern, "\\p{N}+", kDigitTriplesPattern}},
-    NamedPreTokenizer{"deepseek-llm",
-                      {"[\\r\\n]", kDeepseekLettersPattern, kDeepseekPunctuationPattern, "\\s+$", kDeepseekCjkPattern, "\\p{N}+"}},
+    NamedPreTokenizer{
+        "deepseek-llm",
+        {"[\\r\\n]", kDeepseekLettersPattern, kDeepseekPunctuationPattern, "\\s+$", kDeepseekCjkPattern, "\\p{N}+"}},
     NamedPreTokenizer{"deepseek-coder", {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", kDeepseekCjkPattern, "\\p{N}"}},
     NamedPreTokenizer{"deepseek-v3", {kThreeDigitsPattern, kCjkPattern, kDeepseek3Pattern}},
     NamedPreTokenizer{"hunyuan-dense", {kThreeDigitsPattern, kCjkPattern, kDeepseek3Pattern}},
@@ -398,7 +424,8 @@ inline const detail::NamedPreTokenizer* find_pre_tokenizer(std::string_view name
 
 /// The hand-written rule that matches the same as `pattern`, if there is one.
 inline std::optional<SplitRule> rule_of_pattern(std::string_view pattern) {
-  for (const SplitRule rule : {SplitRule::gpt2, SplitRule::llama3, SplitRule::qwen2, SplitRule::qwen35, SplitRule::o200k}) {
+  for (const SplitRule rule :
+       {SplitRule::gpt2, SplitRule::llama3, SplitRule::qwen2, SplitRule::qwen35, SplitRule::o200k}) {
     if (pattern == detail::rule_pattern(rule)) return rule;
   }
   return std::nullopt;
@@ -406,8 +433,9 @@ inline std::optional<SplitRule> rule_of_pattern(std::string_view pattern) {
 
 /// Where a text stands in the whole input.
 struct TextPlace {
-  bool input_start = true;    ///< nothing came before it
-  bool passage_start = true;  ///< it begins the input or follows a special token; else it follows bytes that are not UTF-8
+  bool input_start = true;  ///< nothing came before it
+  bool passage_start =
+      true;  ///< it begins the input or follows a special token; else it follows bytes that are not UTF-8
 };
 
 /// Text cut into pieces. The text may be a rewritten copy, when a step changes characters.
@@ -435,8 +463,8 @@ class PreTokenizer {
   static Result<PreTokenizer> by_name(std::string_view name) {
     const detail::NamedPreTokenizer* entry = find_pre_tokenizer(name);
     if (entry == nullptr) {
-      return make_error(Errc::unsupported, "unknown pre-tokenizer", "tokenizer.ggml.pre", "a name that this build knows",
-                        in_quotes(name, 80));
+      return make_error(Errc::unsupported, "unknown pre-tokenizer", "tokenizer.ggml.pre",
+                        "a name that this build knows", in_quotes(name, 80));
     }
     std::vector<SplitStep> steps;
     for (const std::string_view pattern : entry->stages) {
@@ -460,7 +488,8 @@ class PreTokenizer {
         }
       }
       const bool digits_before =
-          !result.steps_.empty() && result.steps_.back().step.behavior == SplitBehavior::isolated && !result.steps_.back().step.invert &&
+          !result.steps_.empty() && result.steps_.back().step.behavior == SplitBehavior::isolated &&
+          !result.steps_.back().step.invert &&
           (result.steps_.back().step.kind == SplitStep::Kind::digits ||
            (result.steps_.back().step.kind == SplitStep::Kind::regex && result.steps_.back().step.pattern == "\\p{N}"));
       if (digits_before && step.kind == SplitStep::Kind::rule && step.rule == SplitRule::gpt2) {
@@ -531,19 +560,27 @@ class PreTokenizer {
         case SplitBehavior::removed:
           if (!match) out.push_back({begin, end});
           break;
-        case SplitBehavior::isolated: out.push_back({begin, end}); break;
+        case SplitBehavior::isolated:
+          out.push_back({begin, end});
+          break;
         case SplitBehavior::contiguous:
-          if (!first && match == previous_match) out.back().end = end;
-          else out.push_back({begin, end});
+          if (!first && match == previous_match)
+            out.back().end = end;
+          else
+            out.push_back({begin, end});
           break;
         case SplitBehavior::merged_with_previous:
-          if (!first && match && !previous_match) out.back().end = end;
-          else out.push_back({begin, end});
+          if (!first && match && !previous_match)
+            out.back().end = end;
+          else
+            out.push_back({begin, end});
           break;
         case SplitBehavior::merged_with_next:
           // A match joins what is behind it, unless that is a match too.
-          if (!first && previous_match && !match) out.back().end = end;
-          else out.push_back({begin, end});
+          if (!first && previous_match && !match)
+            out.back().end = end;
+          else
+            out.push_back({begin, end});
           break;
       }
       previous_match = match;
@@ -563,15 +600,18 @@ class PreTokenizer {
       Collector collector{out.next, step.behavior, step.invert};
       const auto add = [&](std::size_t begin, std::size_t end, bool match) {
         if (begin != end) {
-          collector.add(span.begin + static_cast<std::uint32_t>(begin), span.begin + static_cast<std::uint32_t>(end), match);
+          collector.add(span.begin + static_cast<std::uint32_t>(begin), span.begin + static_cast<std::uint32_t>(end),
+                        match);
         }
       };
       switch (step.kind) {
         case Kind::rule:
         case Kind::byte_level: {
-          split_by_rule(step.kind == Kind::rule ? step.rule : SplitRule::gpt2, piece, [&](std::size_t begin, std::size_t end) {
-            out.next.push_back({span.begin + static_cast<std::uint32_t>(begin), span.begin + static_cast<std::uint32_t>(end)});
-          });
+          split_by_rule(
+              step.kind == Kind::rule ? step.rule : SplitRule::gpt2, piece, [&](std::size_t begin, std::size_t end) {
+                out.next.push_back(
+                    {span.begin + static_cast<std::uint32_t>(begin), span.begin + static_cast<std::uint32_t>(end)});
+              });
           break;
         }
         case Kind::regex:
@@ -639,7 +679,8 @@ class PreTokenizer {
           }
           break;
         }
-        case Kind::byte_level_alias: break;
+        case Kind::byte_level_alias:
+          break;
       }
     }
     std::swap(out.spans, out.next);
@@ -673,17 +714,20 @@ class PreTokenizer {
     for (std::size_t i = 0; i < out.spans.size(); ++i) {
       const std::string_view piece = out[i];
       const std::size_t begin = text.size();
-      const bool wanted = step.prepend == SplitStep::Prepend::always
-                              ? i != 0 || place.passage_start
-                              : step.prepend == SplitStep::Prepend::first && place.input_start && i == 0 && out.spans[i].begin == 0;
+      const bool wanted =
+          step.prepend == SplitStep::Prepend::always
+              ? i != 0 || place.passage_start
+              : step.prepend == SplitStep::Prepend::first && place.input_start && i == 0 && out.spans[i].begin == 0;
       if (step.kind == Kind::byte_level) {
         if (wanted && piece[0] != ' ') text.push_back(' ');
         text.append(piece);
       } else if (step.kind == Kind::metaspace) {
         if (wanted && piece[0] != ' ' && !piece.starts_with(step.pattern)) text.append(step.pattern);
         for (const char c : piece) {
-          if (c == ' ') text.append(step.pattern);
-          else text.push_back(c);
+          if (c == ' ')
+            text.append(step.pattern);
+          else
+            text.push_back(c);
         }
       } else {
         for (const char c : piece) append_utf8(byte_to_alias(static_cast<unsigned char>(c)), text);

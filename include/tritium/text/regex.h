@@ -33,8 +33,8 @@ inline constexpr std::string_view kNotSpaceSet =
 inline constexpr std::string_view kWordSet = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
 
 inline Error regex_error(std::string_view pattern, std::string_view why) {
-  return {Errc::unsupported, "regular expression cannot be used (" + std::string(why) + ": " +
-                                 escape_control(pattern, 200) + ")"};
+  return {Errc::unsupported,
+          "regular expression cannot be used (" + std::string(why) + ": " + escape_control(pattern, 200) + ")"};
 }
 
 // General categories keep their name; anything longer is a script, which PCRE2 would otherwise extend (scx).
@@ -43,7 +43,7 @@ inline Result<std::string> translate_property(std::string_view name, std::string
   const bool negated = !bare.empty() && bare[0] == '^';
   if (negated) bare.erase(0, 1);
   if (bare.empty() || bare.size() > 32) return regex_error(pattern, "unknown character property");
-  static constexpr std::array<std::string_view, 7> kLongNames{"Letter",      "Mark",   "Number", "Punctuation",
+  static constexpr std::array<std::string_view, 7> kLongNames{"Letter",    "Mark",   "Number", "Punctuation",
                                                               "Separator", "Symbol", "Other"};
   for (const std::string_view long_name : kLongNames) {
     if (bare == long_name) bare = bare == "Other" ? "C" : bare == "Separator" ? "Z" : bare.substr(0, 1);
@@ -90,7 +90,8 @@ inline Result<std::string> translate_oniguruma(std::string_view pattern) {
         i += 4;
       } else if ((e >= 'a' && e <= 'z') || (e >= 'A' && e <= 'Z')) {
         // Escapes that mean the same in both; the others (\h, \R, \X, \K, \g ...) do not, or are not worth it.
-        if (std::string_view("ntrfvaexAzZ").find(e) == std::string_view::npos || (in_set && (e == 'A' || e == 'z' || e == 'Z'))) {
+        if (std::string_view("ntrfvaexAzZ").find(e) == std::string_view::npos ||
+            (in_set && (e == 'A' || e == 'z' || e == 'Z'))) {
           return regex_error(pattern, std::string("escape \\") + e + " is not supported");
         }
         if (e == 'v') {
@@ -128,8 +129,10 @@ inline Result<std::string> translate_oniguruma(std::string_view pattern) {
       }
     } else if (c == '(' && i + 2 < pattern.size() && pattern[i + 1] == '?') {
       // (?i) is shared; m means "dot matches newline" in Ruby and x would change how the rest is read.
-      for (std::size_t k = i + 2; k < pattern.size() && ((pattern[k] >= 'a' && pattern[k] <= 'z') || pattern[k] == '-'); ++k) {
-        if (pattern[k] != 'i' && pattern[k] != '-') return regex_error(pattern, "only the option i is supported in a group");
+      for (std::size_t k = i + 2; k < pattern.size() && ((pattern[k] >= 'a' && pattern[k] <= 'z') || pattern[k] == '-');
+           ++k) {
+        if (pattern[k] != 'i' && pattern[k] != '-')
+          return regex_error(pattern, "only the option i is supported in a group");
       }
       out.push_back(c);
     } else if (c == '{' && i + 1 < pattern.size() && pattern[i + 1] == ',') {
@@ -168,10 +171,10 @@ class Regex {
     int code = 0;
     PCRE2_SIZE offset = 0;
     Regex regex;
-    regex.code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset,
-                                    context.get()),
-                      Free{});
+    regex.code_.reset(
+        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset, context.get()),
+        Free{});
     if (!regex.code_) {
       std::array<PCRE2_UCHAR, 200> text{};
       pcre2_get_error_message(code, text.data(), text.size());
@@ -215,7 +218,8 @@ class Regex {
                          PCRE2_NO_UTF_CHECK | options, scratch.data_.get(), scratch.context_.get());
     };
     int count = match(0);
-    if (count == PCRE2_ERROR_JIT_STACKLIMIT) count = match(PCRE2_NO_JIT);  // the interpreter has a heap, with its own limit
+    if (count == PCRE2_ERROR_JIT_STACKLIMIT)
+      count = match(PCRE2_NO_JIT);  // the interpreter has a heap, with its own limit
     if (count == PCRE2_ERROR_NOMATCH) return Match{};
     if (count < 0) {
       std::array<PCRE2_UCHAR, 200> text{};

@@ -28,8 +28,8 @@ class SentencePieceNormalizer {
     return normalizer;
   }
 
-  /// Writes the normalized form of `text` (valid UTF-8). `add_prefix`: this text begins a passage, so the space that the
-  /// rules ask for goes before it. `user_defined`: pieces that pass unchanged, or null.
+  /// Writes the normalized form of `text` (valid UTF-8). `add_prefix`: this text begins a passage, so the space that
+  /// the rules ask for goes before it. `user_defined`: pieces that pass unchanged, or null.
   Status apply(std::string_view text, bool add_prefix, const ByteTrie* user_defined, std::string& out) const {
     out.clear();
     if (text.empty()) return {};
@@ -37,10 +37,12 @@ class SentencePieceNormalizer {
     const std::string_view space = rules_.escape ? BpeModel::kMeta : std::string_view(" ");
     const auto prefix_at = [&](std::string_view rest) -> std::pair<std::string_view, std::size_t> {
       if (user_defined != nullptr && user_defined->starts(rest[0])) {
-        if (const std::size_t length = user_defined->longest_prefix(rest).first; length != 0) return {rest.substr(0, length), length};
+        if (const std::size_t length = user_defined->longest_prefix(rest).first; length != 0)
+          return {rest.substr(0, length), length};
       }
       if (map_) {
-        if (const CharsMap::Match match = map_->longest(rest); match.length != 0) return {match.replacement, match.length};
+        if (const CharsMap::Match match = map_->longest(rest); match.length != 0)
+          return {match.replacement, match.length};
       }
       const std::size_t length = decode_utf8(rest).length;
       return {rest.substr(0, length), length};
@@ -49,8 +51,10 @@ class SentencePieceNormalizer {
     if (!map_ && !rules_.remove_extra) {  // only spaces change
       if (add_prefix && rules_.add_prefix && !rules_.as_suffix) out.append(space);
       for (const char c : text) {
-        if (c == ' ') out.append(space);
-        else out.push_back(c);
+        if (c == ' ')
+          out.append(space);
+        else
+          out.push_back(c);
       }
       if (add_prefix && rules_.add_prefix && rules_.as_suffix) out.append(space);
       return {};
@@ -67,12 +71,15 @@ class SentencePieceNormalizer {
       auto [replacement, length] = prefix_at(text);
       while (after_space && replacement.starts_with(' ')) replacement.remove_prefix(1);
       for (const char c : replacement) {
-        if (c == ' ') out.append(space);
-        else out.push_back(c);
+        if (c == ' ')
+          out.append(space);
+        else
+          out.push_back(c);
       }
       if (!replacement.empty()) after_space = rules_.remove_extra && replacement.ends_with(' ');
       text.remove_prefix(length);
-      if (out.size() > limit) return Error{Errc::out_of_range, "normalized text is more than 32 times as long as the text"};
+      if (out.size() > limit)
+        return Error{Errc::out_of_range, "normalized text is more than 32 times as long as the text"};
     }
     while (rules_.remove_extra && out.ends_with(space)) out.resize(out.size() - space.size());
     if (add_prefix && rules_.add_prefix && rules_.as_suffix) out.append(space);
@@ -122,14 +129,15 @@ class ScoreBpeModel {
   [[nodiscard]] const ByteTrie* user_defined() const { return user_defined_.empty() ? nullptr : &user_defined_; }
 
   /// Appends the ids of normalized text (valid UTF-8, spaces escaped).
-  Status encode(const TokenIndex& index, std::string_view text, EncodeScratch& scratch, std::vector<std::int32_t>& out) const {
+  Status encode(const TokenIndex& index, std::string_view text, EncodeScratch& scratch,
+                std::vector<std::int32_t>& out) const {
     const std::size_t fuse_from = out.size();
     scratch.unused_splits.clear();
     if (user_defined_.empty()) return encode_run(index, text, scratch, out, fuse_from);
     std::size_t begin = 0;
     for (std::size_t at = 0; at < text.size();) {
-      const auto [length, id] =
-          user_defined_.starts(text[at]) ? user_defined_.longest_prefix(text.substr(at)) : std::pair<std::size_t, std::int32_t>{0, 0};
+      const auto [length, id] = user_defined_.starts(text[at]) ? user_defined_.longest_prefix(text.substr(at))
+                                                               : std::pair<std::size_t, std::int32_t>{0, 0};
       if (length == 0) {
         at += decode_utf8(text.substr(at)).length;
         continue;
@@ -151,8 +159,8 @@ class ScoreBpeModel {
     return ~ascending;
   }
 
-  Status encode_run(const TokenIndex& index, std::string_view text, EncodeScratch& scratch, std::vector<std::int32_t>& out,
-                    std::size_t fuse_from) const {
+  Status encode_run(const TokenIndex& index, std::string_view text, EncodeScratch& scratch,
+                    std::vector<std::int32_t>& out, std::size_t fuse_from) const {
     std::size_t begin = 0;
     while (begin < text.size()) {
       const std::size_t end = has_unused_ ? text.size() : BpeModel::word_end(text, begin, crosses_);
@@ -161,9 +169,11 @@ class ScoreBpeModel {
         TRITIUM_TRY(encode_word(index, word, scratch, out, fuse_from));
       } else {
         const std::size_t before = out.size();
-        TRITIUM_TRY(scratch.cached(word, out, [&](std::string_view w) { return encode_word(index, w, scratch, out, out.size()); }));
+        TRITIUM_TRY(scratch.cached(
+            word, out, [&](std::string_view w) { return encode_word(index, w, scratch, out, out.size()); }));
         // Words were encoded alone: unknown characters on both sides of the seam still are one unknown token.
-        if (fuse_unknown_ && before > fuse_from && before < out.size() && out[before] == index.unk && out[before - 1] == index.unk) {
+        if (fuse_unknown_ && before > fuse_from && before < out.size() && out[before] == index.unk &&
+            out[before - 1] == index.unk) {
           out.erase(out.begin() + static_cast<std::ptrdiff_t>(before));
         }
       }
@@ -172,8 +182,8 @@ class ScoreBpeModel {
     return {};
   }
 
-  Status encode_word(const TokenIndex& index, std::string_view word, EncodeScratch& scratch, std::vector<std::int32_t>& out,
-                     std::size_t fuse_from) const {
+  Status encode_word(const TokenIndex& index, std::string_view word, EncodeScratch& scratch,
+                     std::vector<std::int32_t>& out, std::size_t fuse_from) const {
     scratch.symbols.clear();
     for (std::size_t at = 0; at < word.size();) {
       const std::size_t length = decode_utf8(word.substr(at)).length;
@@ -185,7 +195,8 @@ class ScoreBpeModel {
       const std::string_view joined = word.substr(l.begin, l.length + r.length);
       const std::int32_t id = index.find_plain(joined);
       if (id == kNoToken) return {};
-      if (has_unused_ && index.types[static_cast<std::size_t>(id)] == TokenType::unused) scratch.unused_splits[joined] = l.length;
+      if (has_unused_ && index.types[static_cast<std::size_t>(id)] == TokenType::unused)
+        scratch.unused_splits[joined] = l.length;
       return {priorities_[static_cast<std::size_t>(id)], id};
     });
     // scratch.symbols stays as it is below: taking unused pieces apart only reads unused_splits.
@@ -195,8 +206,8 @@ class ScoreBpeModel {
     return {};
   }
 
-  Status emit(const TokenIndex& index, std::string_view piece, std::int32_t id, EncodeScratch& scratch, std::vector<std::int32_t>& out,
-              std::size_t fuse_from) const {
+  Status emit(const TokenIndex& index, std::string_view piece, std::int32_t id, EncodeScratch& scratch,
+              std::vector<std::int32_t>& out, std::size_t fuse_from) const {
     if (id == kNoToken) return detail::emit_unknown(index, piece, byte_fallback_, fuse_unknown_, out, fuse_from);
     if (!has_unused_ || index.types[static_cast<std::size_t>(id)] != TokenType::unused) {
       out.push_back(id);
@@ -211,7 +222,8 @@ class ScoreBpeModel {
       const auto split = scratch.unused_splits.find(part);
       if (part_id == kNoToken) {
         TRITIUM_TRY(detail::emit_unknown(index, part, byte_fallback_, fuse_unknown_, out, fuse_from));
-      } else if (index.types[static_cast<std::size_t>(part_id)] != TokenType::unused || split == scratch.unused_splits.end()) {
+      } else if (index.types[static_cast<std::size_t>(part_id)] != TokenType::unused ||
+                 split == scratch.unused_splits.end()) {
         out.push_back(part_id);
       } else {
         stack.push_back(part.substr(split->second));
@@ -252,7 +264,8 @@ class UnigramModel {
       }
       if (!index.plain(id) || v.tokens[i].empty() || v.type(i) == TokenType::unused || added[i]) continue;
       entries.push_back({index.spellings[i], id});
-      if (v.type(i) == TokenType::user_defined && v.match_user_defined) user_defined.push_back({index.spellings[i], id});
+      if (v.type(i) == TokenType::user_defined && v.match_user_defined)
+        user_defined.push_back({index.spellings[i], id});
     }
     if (lowest > highest) lowest = highest = 0;
     model.unknown_score_ = lowest - 10.0;
@@ -290,7 +303,8 @@ class UnigramModel {
     const auto offer = [&](std::size_t end, std::size_t start, std::int32_t id, double score) {
       Node& node = ends[end];
       const double sum = score + double{ends[start].best};
-      if (node.start == kUnreached || sum > double{node.best}) node = {id, static_cast<std::uint32_t>(start), static_cast<Sum>(sum)};
+      if (node.start == kUnreached || sum > double{node.best})
+        node = {id, static_cast<std::uint32_t>(start), static_cast<Sum>(sum)};
     };
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t one = decode_utf8(text.substr(at)).length;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokenizer: text to ids and back, for every kind of vocabulary.
 //
-// encode() finds special and added tokens, then normalizes, cuts and merges what lies between; decode() puts the bytes of
-// the pieces together again. Bytes that are not valid UTF-8 go straight to byte tokens, so that any byte string survives
-// the way there and back where the vocabulary has those tokens. A Tokenizer never changes after create(): threads may
-// share one.
-// Source: llama.cpp `tokenizer_st_partition` (the order in which GGUF specials are found); huggingface/tokenizers
-// `AddedVocabulary` (the order of tokenizer.json); sentencepiece.
+// encode() finds special and added tokens, then normalizes, cuts and merges what lies between; decode() puts the bytes
+// of the pieces together again. Bytes that are not valid UTF-8 go straight to byte tokens, so that any byte string
+// survives the way there and back where the vocabulary has those tokens. A Tokenizer never changes after create():
+// threads may share one. Source: llama.cpp `tokenizer_st_partition` (the order in which GGUF specials are found);
+// huggingface/tokenizers `AddedVocabulary` (the order of tokenizer.json); sentencepiece.
 #pragma once
 
 #include <span>
@@ -53,9 +52,7 @@ class SpecialMatcher {
     std::int32_t id = kNoToken;
   };
 
-  void add(std::string_view spelling, std::int32_t id) {
-    spellings_.push_back({arena_.add(spelling), id});
-  }
+  void add(std::string_view spelling, std::int32_t id) { spellings_.push_back({arena_.add(spelling), id}); }
   /// Ends adding.
   void build(const std::vector<TokenFlags>& flags) {
     trie_.build(std::move(spellings_));
@@ -82,7 +79,8 @@ class SpecialMatcher {
     std::vector<Found> heap;
     for (std::size_t at = 0; at < text.size(); ++at) {
       if (!trie_.starts(text[at])) continue;
-      if (const auto [length, id] = trie_.longest_prefix(text.substr(at)); length != 0) heap.push_back({length, at, id});
+      if (const auto [length, id] = trie_.longest_prefix(text.substr(at)); length != 0)
+        heap.push_back({length, at, id});
     }
     if (heap.empty()) return;
     std::make_heap(heap.begin(), heap.end());
@@ -107,7 +105,8 @@ class SpecialMatcher {
         while (f->second.strip_left && hit.begin > 0 && blank(hit.begin - 1)) --hit.begin;
         while (f->second.strip_right && hit.end < text.size() && blank(hit.end)) ++hit.end;
       }
-      std::fill(taken.begin() + static_cast<std::ptrdiff_t>(hit.begin), taken.begin() + static_cast<std::ptrdiff_t>(hit.end), true);
+      std::fill(taken.begin() + static_cast<std::ptrdiff_t>(hit.begin),
+                taken.begin() + static_cast<std::ptrdiff_t>(hit.end), true);
       hits.push_back(hit);
     }
     std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) { return a.begin < b.begin; });
@@ -134,7 +133,8 @@ class SpecialMatcher {
       if (const auto f = flags_.find(id); f != flags_.end()) {
         if (f->second.single_word && (word_before(text, hit.begin) || word_after(text, hit.end))) continue;
         if (f->second.strip_left) hit.begin = std::max(done, space_start(text, hit.begin));
-        if (f->second.strip_right) hit.end = run_end(text, hit.end, [](const ClassedChar& c) { return (c.cls & kSpace) != 0; });
+        if (f->second.strip_right)
+          hit.end = run_end(text, hit.end, [](const ClassedChar& c) { return (c.cls & kSpace) != 0; });
       }
       // White space that an earlier token took may hold the start of this one: then it is gone.
       if (hit.begin < done) hit.begin = done;
@@ -214,7 +214,9 @@ class Tokenizer {
   [[nodiscard]] std::size_t size() const { return index_.spellings.size(); }
   [[nodiscard]] bool contains(std::int32_t id) const { return id >= 0 && static_cast<std::size_t>(id) < size(); }
   /// The token's spelling in the file ("\xC4\xA0the", "<0x0A>").
-  [[nodiscard]] std::string_view spelling(std::int32_t id) const { return index_.spellings[static_cast<std::size_t>(id)]; }
+  [[nodiscard]] std::string_view spelling(std::int32_t id) const {
+    return index_.spellings[static_cast<std::size_t>(id)];
+  }
   /// The bytes that the token adds to a text; for control tokens their spelling.
   [[nodiscard]] std::string_view piece(std::int32_t id) const { return pieces_[static_cast<std::size_t>(id)]; }
   [[nodiscard]] TokenType type(std::int32_t id) const { return index_.types[static_cast<std::size_t>(id)]; }
@@ -224,7 +226,9 @@ class Tokenizer {
     return type(id) == TokenType::control || type(id) == TokenType::unknown;
   }
   /// True for the tokens that end a generation.
-  [[nodiscard]] bool is_eog(std::int32_t id) const { return std::binary_search(end_tokens_.begin(), end_tokens_.end(), id); }
+  [[nodiscard]] bool is_eog(std::int32_t id) const {
+    return std::binary_search(end_tokens_.begin(), end_tokens_.end(), id);
+  }
   [[nodiscard]] const std::vector<std::int32_t>& end_tokens() const { return end_tokens_; }
 
   [[nodiscard]] TokenizerKind kind() const { return kind_; }
@@ -290,7 +294,8 @@ class Tokenizer {
     }
     t.escape_ = v.spaces.escape;
     // A tokenizer.json lists its spaces among the steps; everything else goes through SentencePiece's rules.
-    t.sentencepiece_text_ = (v.kind == TokenizerKind::score_bpe || v.kind == TokenizerKind::unigram) && !v.leftmost_specials;
+    t.sentencepiece_text_ =
+        (v.kind == TokenizerKind::score_bpe || v.kind == TokenizerKind::unigram) && !v.leftmost_specials;
     t.split_newlines_ = v.split_newlines;
     t.strip_spaces_ = v.strip_decoded_spaces;
     t.unknown_text_ = v.unknown_text;
@@ -318,13 +323,16 @@ class Tokenizer {
       const std::string_view spelling = index_.spellings[i];
       bytes.clear();
       switch (v.type(i)) {
-        case TokenType::byte: bytes.push_back(static_cast<char>(byte_of_token(spelling))); break;
+        case TokenType::byte:
+          bytes.push_back(static_cast<char>(byte_of_token(spelling)));
+          break;
         case TokenType::control:
         case TokenType::unknown:
         case TokenType::user_defined:
           // GGUF spells added tokens as text; the other files spell their spaces as in the pieces.
           bytes.assign(spelling);
-          if (kind_ != TokenizerKind::byte_level_bpe && escape_ && (v.leftmost_specials || v.match_user_defined)) unescape(bytes);
+          if (kind_ != TokenizerKind::byte_level_bpe && escape_ && (v.leftmost_specials || v.match_user_defined))
+            unescape(bytes);
           break;
         default:
           if (kind_ == TokenizerKind::byte_level_bpe) {
@@ -338,7 +346,8 @@ class Tokenizer {
     }
   }
   static void unescape(std::string& text) {
-    for (std::size_t at = text.find(BpeModel::kMeta); at != std::string::npos; at = text.find(BpeModel::kMeta, at + 1)) {
+    for (std::size_t at = text.find(BpeModel::kMeta); at != std::string::npos;
+         at = text.find(BpeModel::kMeta, at + 1)) {
       text.replace(at, BpeModel::kMeta.size(), " ");
     }
   }
@@ -351,10 +360,11 @@ class Tokenizer {
       const TokenType type = v.type(i);
       if (v.tokens[i].empty()) continue;
       // Only GGUF files expect the unknown token in a text.
-      const bool control = type == TokenType::control ||
-                           (type == TokenType::unknown && !v.leftmost_specials && !v.match_user_defined);
+      const bool control =
+          type == TokenType::control || (type == TokenType::unknown && !v.leftmost_specials && !v.match_user_defined);
       const auto f = flags.find(id);
-      const bool added = type == TokenType::user_defined && (!v.match_user_defined || (f != flags.end() && f->second.added));
+      const bool added =
+          type == TokenType::user_defined && (!v.match_user_defined || (f != flags.end() && f->second.added));
       if (!control && !added) continue;
       if (f != flags.end() && f->second.normalized) {
         std::string spelling(v.tokens[i]);
@@ -372,7 +382,8 @@ class Tokenizer {
     return {};
   }
 
-  // --- encoding --------------------------------------------------------------------------------------------------------
+  // --- encoding
+  // --------------------------------------------------------------------------------------------------------
   Result<std::vector<std::int32_t>> run_encode(std::string_view text, const EncodeOptions& options) const {
     if (text.size() > std::numeric_limits<std::int32_t>::max() / 4) {
       return Error{Errc::out_of_range, "text is too long to be tokenized at once: more than 512 MiB"};
@@ -381,12 +392,15 @@ class Tokenizer {
     if (options.add_special) job.ids = prefix_;
     std::vector<detail::SpecialMatcher::Hit> hits;
     if (leftmost_specials_) {
-      all_specials_.leftmost_longest(text, [&](std::int32_t id) { return !options.parse_special && is_control(id); }, hits);
+      all_specials_.leftmost_longest(
+          text, [&](std::int32_t id) { return !options.parse_special && is_control(id); }, hits);
     } else {
       (options.parse_special ? all_specials_ : added_tokens_).longest_first(text, hits);
     }
     if (!options.plain.empty()) {
-      std::erase_if(hits, [&](const detail::SpecialMatcher::Hit& hit) { return is_control(hit.id) && touches(text, hit, options.plain); });
+      std::erase_if(hits, [&](const detail::SpecialMatcher::Hit& hit) {
+        return is_control(hit.id) && touches(text, hit, options.plain);
+      });
     }
     std::size_t at = 0;
     for (const auto& hit : hits) {
@@ -403,7 +417,8 @@ class Tokenizer {
   bool touches(std::string_view text, const detail::SpecialMatcher::Hit& hit, std::span<const TextRange> ranges) const {
     const std::size_t begin = text.find(spelling(hit.id), hit.begin);
     const std::size_t end = begin + spelling(hit.id).size();
-    const auto next = std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& r) { return r.end <= begin; });
+    const auto next =
+        std::partition_point(ranges.begin(), ranges.end(), [&](const TextRange& r) { return r.end <= begin; });
     return next != ranges.end() && next->begin < end;
   }
 
@@ -418,8 +433,9 @@ class Tokenizer {
       for (const char c : text.substr(0, bad)) {
         const std::int32_t id = index_.byte_tokens[static_cast<unsigned char>(c)];
         if (id == kNoToken) {
-          return Error{Errc::invalid_argument, "text is not valid UTF-8, and the vocabulary has no token for its bytes (" +
-                                                   std::string("byte ") + escape_control(std::string_view(&c, 1)) + ")"};
+          return Error{Errc::invalid_argument,
+                       "text is not valid UTF-8, and the vocabulary has no token for its bytes (" +
+                           std::string("byte ") + escape_control(std::string_view(&c, 1)) + ")"};
         }
         job.ids.push_back(id);
       }
@@ -433,7 +449,7 @@ class Tokenizer {
   Status encode_text(std::string_view text, TextPlace place, Job& job) const {
     if (sentencepiece_text_) {
       const ByteTrie* user_defined = kind_ == TokenizerKind::score_bpe ? std::get<ScoreBpeModel>(model_).user_defined()
-                                                                      : std::get<UnigramModel>(model_).user_defined();
+                                                                       : std::get<UnigramModel>(model_).user_defined();
       TRITIUM_TRY(spaces_.apply(text, place.passage_start, user_defined, job.normalized));
       job.scratch.cache.reset(job.normalized.size());
       return encode_piece(job.normalized, job);
@@ -444,8 +460,8 @@ class Tokenizer {
       text = job.normalized;
     }
     if (normalized_specials_.empty()) return encode_normalized(text, place, job);
-    normalized_specials_.leftmost_longest(text, [&](std::int32_t id) { return !job.options.parse_special && is_control(id); },
-                                          job.inner_hits);
+    normalized_specials_.leftmost_longest(
+        text, [&](std::int32_t id) { return !job.options.parse_special && is_control(id); }, job.inner_hits);
     std::size_t at = 0;
     for (const auto& hit : job.inner_hits) {
       if (hit.begin > at) TRITIUM_TRY(encode_normalized(text.substr(at, hit.begin - at), place, job));
@@ -460,8 +476,10 @@ class Tokenizer {
     if (kind_ == TokenizerKind::merges_bpe && escape_ && !leftmost_specials_) {  // GGUF: spaces are escaped here
       job.escaped.clear();
       for (const char c : text) {
-        if (c == ' ') job.escaped.append(BpeModel::kMeta);
-        else job.escaped.push_back(c);
+        if (c == ' ')
+          job.escaped.append(BpeModel::kMeta);
+        else
+          job.escaped.push_back(c);
       }
       text = job.escaped;
     }
@@ -506,16 +524,20 @@ class Tokenizer {
   Status encode_piece(std::string_view piece, Job& job) const {
     if (piece.empty()) return {};
     if (const auto* bpe = std::get_if<BpeModel>(&model_)) return bpe->encode(index_, piece, job.scratch, job.ids);
-    if (const auto* score = std::get_if<ScoreBpeModel>(&model_)) return score->encode(index_, piece, job.scratch, job.ids);
+    if (const auto* score = std::get_if<ScoreBpeModel>(&model_))
+      return score->encode(index_, piece, job.scratch, job.ids);
     return std::get<UnigramModel>(model_).encode(index_, piece, job.ids);
   }
 
-  // --- decoding --------------------------------------------------------------------------------------------------------
-  Result<std::span<const std::int32_t>> trim_added(std::span<const std::int32_t> ids, const DecodeOptions& options) const {
+  // --- decoding
+  // --------------------------------------------------------------------------------------------------------
+  Result<std::span<const std::int32_t>> trim_added(std::span<const std::int32_t> ids,
+                                                   const DecodeOptions& options) const {
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (!contains(ids[i])) {
-        return make_error(Errc::out_of_range, "token id is outside the vocabulary", "id number " + std::to_string(i + 1),
-                          "0 to " + std::to_string(size() - 1), std::to_string(ids[i]));
+        return make_error(Errc::out_of_range, "token id is outside the vocabulary",
+                          "id number " + std::to_string(i + 1), "0 to " + std::to_string(size() - 1),
+                          std::to_string(ids[i]));
       }
     }
     if (options.special != SpecialText::show_but_added) return ids;
@@ -578,7 +600,10 @@ class StreamDecoder {
   /// `options.at_start` false (the usual case): the ids continue a prompt, so a leading space is text.
   explicit StreamDecoder(const Tokenizer& tokenizer, const DecodeOptions& options = {SpecialText::hide, false},
                          Utf8Stream::Invalid invalid = Utf8Stream::Invalid::replace)
-      : tokenizer_(&tokenizer), special_(options.special), strip_(options.at_start ? tokenizer.strip_spaces_ : 0), utf8_(invalid) {}
+      : tokenizer_(&tokenizer),
+        special_(options.special),
+        strip_(options.at_start ? tokenizer.strip_spaces_ : 0),
+        utf8_(invalid) {}
 
   /// Appends the text that `id` completes. Errors: out_of_range.
   Status push(std::int32_t id, std::string& out) {

@@ -35,11 +35,11 @@ class TokenizerJsonSax final : public Json::json_sax_t {
   explicit TokenizerJsonSax(StringArena& arena, bool stream_model) : arena_(arena), stream_model_(stream_model) {}
 
   Json root;
-  std::vector<Entry> entries;      // model.vocab
-  std::vector<MergeRule> merges;   // model.merges
+  std::vector<Entry> entries;     // model.vocab
+  std::vector<MergeRule> merges;  // model.merges
   bool has_vocab = false;
   bool vocab_is_list = false;
-  std::string error;               // why parsing stopped
+  std::string error;  // why parsing stopped
 
   bool null() override { return zone_ == Zone::tree ? value(nullptr) : fail("a null in " + zone_name()); }
   bool boolean(bool v) override { return zone_ == Zone::tree ? value(v) : fail("a boolean in " + zone_name()); }
@@ -48,25 +48,35 @@ class TokenizerJsonSax final : public Json::json_sax_t {
   }
   bool number_unsigned(number_unsigned_t v) override {
     if (zone_ == Zone::tree) return value(v);
-    return number(static_cast<double>(v), v > static_cast<std::uint64_t>(kMaxTokens) ? -1 : static_cast<std::int64_t>(v));
+    return number(static_cast<double>(v),
+                  v > static_cast<std::uint64_t>(kMaxTokens) ? -1 : static_cast<std::int64_t>(v));
   }
-  bool number_float(number_float_t v, const string_t&) override { return zone_ == Zone::tree ? value(v) : number(v, -1); }
+  bool number_float(number_float_t v, const string_t&) override {
+    return zone_ == Zone::tree ? value(v) : number(v, -1);
+  }
   bool binary(binary_t&) override { return fail("binary data"); }
 
   bool string(string_t& v) override {
     switch (zone_) {
-      case Zone::tree: return value(std::move(v));
-      case Zone::vocab_object: return fail("a string as an id in model.vocab");
-      case Zone::vocab_list: return fail("a string in model.vocab");
+      case Zone::tree:
+        return value(std::move(v));
+      case Zone::vocab_object:
+        return fail("a string as an id in model.vocab");
+      case Zone::vocab_list:
+        return fail("a string in model.vocab");
       case Zone::vocab_pair:
         if (parts_++ != 0) return fail("a second string in an entry of model.vocab");
         entries.push_back({arena_.add(v), -1, 0});
         return true;
-      case Zone::merge_list: return legacy_merge(v);
+      case Zone::merge_list:
+        return legacy_merge(v);
       case Zone::merge_pair:
-        if (parts_ == 0) left_ = arena_.add(v);
-        else if (parts_ == 1) merges.push_back({left_, arena_.add(v)});
-        else return fail("a merge of more than two pieces");
+        if (parts_ == 0)
+          left_ = arena_.add(v);
+        else if (parts_ == 1)
+          merges.push_back({left_, arena_.add(v)});
+        else
+          return fail("a merge of more than two pieces");
         ++parts_;
         return true;
     }
@@ -79,7 +89,8 @@ class TokenizerJsonSax final : public Json::json_sax_t {
       return true;
     }
     key_ = std::move(k);
-    if (!stack_.empty() && stack_.back()->contains(key_)) return fail("the key \"" + escape_control(key_, 60) + "\" twice");
+    if (!stack_.empty() && stack_.back()->contains(key_))
+      return fail("the key \"" + escape_control(key_, 60) + "\" twice");
     return true;
   }
   bool start_object(std::size_t) override {
@@ -110,7 +121,8 @@ class TokenizerJsonSax final : public Json::json_sax_t {
     }
     if (zone_ == Zone::tree) return open(Json::array());
     if (zone_ == Zone::vocab_list || zone_ == Zone::merge_list) {
-      if (entries.size() >= kMaxTokens || merges.size() >= kMaxMerges) return fail("too many entries in " + zone_name());
+      if (entries.size() >= kMaxTokens || merges.size() >= kMaxMerges)
+        return fail("too many entries in " + zone_name());
       zone_ = zone_ == Zone::vocab_list ? Zone::vocab_pair : Zone::merge_pair;
       parts_ = 0;
       return true;
@@ -147,9 +159,12 @@ class TokenizerJsonSax final : public Json::json_sax_t {
   }
   bool value(Json v) {
     if (++values_ > kMaxJsonValues) return fail("more than " + std::to_string(kMaxJsonValues) + " values");
-    if (stack_.empty()) root = std::move(v);
-    else if (stack_.back()->is_array()) stack_.back()->push_back(std::move(v));
-    else (*stack_.back())[key_] = std::move(v);
+    if (stack_.empty())
+      root = std::move(v);
+    else if (stack_.back()->is_array())
+      stack_.back()->push_back(std::move(v));
+    else
+      (*stack_.back())[key_] = std::move(v);
     return true;
   }
   bool open(Json container) {
@@ -176,11 +191,13 @@ class TokenizerJsonSax final : public Json::json_sax_t {
   bool legacy_merge(const std::string& text) {
     if (merges.empty() && text.starts_with("#version")) return true;
     const std::size_t space = text.find(' ');
-    if (space == std::string::npos || space == 0 || space + 1 == text.size() || text.find(' ', space + 1) != std::string::npos) {
+    if (space == std::string::npos || space == 0 || space + 1 == text.size() ||
+        text.find(' ', space + 1) != std::string::npos) {
       return fail("the merge \"" + escape_control(text, 60) + "\", not two pieces with a space between");
     }
     if (merges.size() >= kMaxMerges) return fail("too many entries in model.merges");
-    merges.push_back({arena_.add(std::string_view(text).substr(0, space)), arena_.add(std::string_view(text).substr(space + 1))});
+    merges.push_back(
+        {arena_.add(std::string_view(text).substr(0, space)), arena_.add(std::string_view(text).substr(space + 1))});
     return true;
   }
 
@@ -199,12 +216,14 @@ class TokenizerJsonSax final : public Json::json_sax_t {
 /// Parses `text` under the limits. `where` names the file in errors.
 inline Result<Json> parse_limited_json(std::string_view text, std::string_view where) {
   if (text.size() > kMaxJsonBytes) {
-    return make_error(Errc::invalid_file, "file is too large", where, "at most 256 MiB", std::to_string(text.size()) + " bytes");
+    return make_error(Errc::invalid_file, "file is too large", where, "at most 256 MiB",
+                      std::to_string(text.size()) + " bytes");
   }
   StringArena unused;
   TokenizerJsonSax sax(unused, false);
   if (!Json::sax_parse(text.begin(), text.end(), &sax)) {
-    return make_error(Errc::invalid_file, "file is not the JSON it should be", where, "well-formed JSON within limits", sax.error);
+    return make_error(Errc::invalid_file, "file is not the JSON it should be", where, "well-formed JSON within limits",
+                      sax.error);
   }
   return std::move(sax.root);
 }
@@ -243,7 +262,8 @@ class TextJson {
   Result<std::int64_t> integer(const char* key) const {
     const Json* value = find(key);
     if (value == nullptr || !value->is_number_integer()) return wrong(key, "an integer");
-    if (value->is_number_unsigned() && value->get<std::uint64_t>() > std::uint64_t{1} << 62) return wrong(key, "a small integer");
+    if (value->is_number_unsigned() && value->get<std::uint64_t>() > std::uint64_t{1} << 62)
+      return wrong(key, "a small integer");
     return value->get<std::int64_t>();
   }
   Result<TextJson> object(const char* key) const {
@@ -264,8 +284,8 @@ class TextJson {
 };
 
 inline Error unsupported_step(std::string_view what, const std::string& where, std::string_view name) {
-  return {Errc::unsupported, "tokenizer.json uses a " + std::string(what) + " that is not supported (" + where + ": \"" +
-                                 escape_control(name, 60) + "\")"};
+  return {Errc::unsupported, "tokenizer.json uses a " + std::string(what) + " that is not supported (" + where +
+                                 ": \"" + escape_control(name, 60) + "\")"};
 }
 
 inline Result<std::string> decode_base64(std::string_view text, const std::string& where) {
@@ -275,13 +295,18 @@ inline Result<std::string> decode_base64(std::string_view text, const std::strin
   int count = 0;
   std::size_t padding = 0;
   for (const char c : text) {
-    const int value = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
-                      : c == '+' ? 62 : c == '/' ? 63 : -1;
+    const int value = c >= 'A' && c <= 'Z'   ? c - 'A'
+                      : c >= 'a' && c <= 'z' ? c - 'a' + 26
+                      : c >= '0' && c <= '9' ? c - '0' + 52
+                      : c == '+'             ? 62
+                      : c == '/'             ? 63
+                                             : -1;
     if (c == '=') {
       ++padding;
       continue;
     }
-    if (value < 0 || padding != 0) return make_error(Errc::invalid_file, "malformed base64", where, "base64 text", "another character");
+    if (value < 0 || padding != 0)
+      return make_error(Errc::invalid_file, "malformed base64", where, "base64 text", "another character");
     bits = bits << 6 | static_cast<std::uint32_t>(value);
     if (++count == 4) {
       for (const int shift : {16, 8, 0}) bytes.push_back(static_cast<char>(bits >> shift & 0xFF));
@@ -289,7 +314,8 @@ inline Result<std::string> decode_base64(std::string_view text, const std::strin
       count = 0;
     }
   }
-  if (count == 1 || padding > 2) return make_error(Errc::invalid_file, "malformed base64", where, "whole groups", "a part of one");
+  if (count == 1 || padding > 2)
+    return make_error(Errc::invalid_file, "malformed base64", where, "whole groups", "a part of one");
   if (count == 2) bytes.push_back(static_cast<char>(bits >> 4 & 0xFF));
   if (count == 3) {
     bytes.push_back(static_cast<char>(bits >> 10 & 0xFF));
@@ -325,7 +351,9 @@ inline Result<SplitBehavior> read_behavior(const TextJson& step, std::string_vie
 
 inline Status read_normalizer(const TextJson& step, std::vector<NormalizeStep>& out) {
   using Kind = NormalizeStep::Kind;
-  if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
+  if (!step.is_object())
+    return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object",
+                      "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
   NormalizeStep result;
   if (type == "Sequence") {
@@ -335,13 +363,20 @@ inline Status read_normalizer(const TextJson& step, std::vector<NormalizeStep>& 
     }
     return {};
   }
-  if (type == "NFC") result.kind = Kind::nfc;
-  else if (type == "NFD") result.kind = Kind::nfd;
-  else if (type == "NFKC") result.kind = Kind::nfkc;
-  else if (type == "NFKD") result.kind = Kind::nfkd;
-  else if (type == "Lowercase") result.kind = Kind::lowercase;
-  else if (type == "StripAccents") result.kind = Kind::strip_accents;
-  else if (type == "Nmt") result.kind = Kind::nmt;
+  if (type == "NFC")
+    result.kind = Kind::nfc;
+  else if (type == "NFD")
+    result.kind = Kind::nfd;
+  else if (type == "NFKC")
+    result.kind = Kind::nfkc;
+  else if (type == "NFKD")
+    result.kind = Kind::nfkd;
+  else if (type == "Lowercase")
+    result.kind = Kind::lowercase;
+  else if (type == "StripAccents")
+    result.kind = Kind::strip_accents;
+  else if (type == "Nmt")
+    result.kind = Kind::nmt;
   else if (type == "Strip") {
     result.kind = Kind::strip;
     TRITIUM_ASSIGN(result.left, step.boolean("strip_left", true));
@@ -368,18 +403,22 @@ inline Status read_normalizer(const TextJson& step, std::vector<NormalizeStep>& 
 
 inline Status read_pre_tokenizer(const TextJson& step, std::vector<SplitStep>& out, bool& byte_level) {
   using Kind = SplitStep::Kind;
-  if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
+  if (!step.is_object())
+    return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object",
+                      "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
   SplitStep result;
   if (type == "Sequence") {
     TRITIUM_ASSIGN(const Json* list, step.array("pretokenizers"));
     for (std::size_t i = 0; i < list->size(); ++i) {
-      TRITIUM_TRY(read_pre_tokenizer(TextJson((*list)[i], step.path("pretokenizers") + "[" + std::to_string(i) + "]"), out, byte_level));
+      TRITIUM_TRY(read_pre_tokenizer(TextJson((*list)[i], step.path("pretokenizers") + "[" + std::to_string(i) + "]"),
+                                     out, byte_level));
     }
     return {};
   }
   // Behind ByteLevel, characters stand for bytes.
-  if (byte_level && std::none_of(out.begin(), out.end(), [](const SplitStep& s) { return s.kind == Kind::byte_level_alias; })) {
+  if (byte_level &&
+      std::none_of(out.begin(), out.end(), [](const SplitStep& s) { return s.kind == Kind::byte_level_alias; })) {
     SplitStep alias;
     alias.kind = Kind::byte_level_alias;
     out.push_back(std::move(alias));
@@ -427,13 +466,17 @@ inline Status read_pre_tokenizer(const TextJson& step, std::vector<SplitStep>& o
   } else if (type == "Metaspace") {
     result.kind = Kind::metaspace;
     TRITIUM_ASSIGN(result.pattern, step.text_or("replacement", "\xE2\x96\x81"));
-    if (result.pattern.empty() || !is_valid_utf8(result.pattern) || decode_utf8(result.pattern).length != result.pattern.size()) {
+    if (result.pattern.empty() || !is_valid_utf8(result.pattern) ||
+        decode_utf8(result.pattern).length != result.pattern.size()) {
       return step.wrong("replacement", "one character");
     }
     TRITIUM_ASSIGN(const std::string scheme, step.text_or("prepend_scheme", "always"));
-    if (scheme == "always") result.prepend = SplitStep::Prepend::always;
-    else if (scheme == "first") result.prepend = SplitStep::Prepend::first;
-    else if (scheme != "never") return unsupported_step("prepend scheme", step.path("prepend_scheme"), scheme);
+    if (scheme == "always")
+      result.prepend = SplitStep::Prepend::always;
+    else if (scheme == "first")
+      result.prepend = SplitStep::Prepend::first;
+    else if (scheme != "never")
+      return unsupported_step("prepend scheme", step.path("prepend_scheme"), scheme);
     TRITIUM_ASSIGN(const bool prefix, step.boolean("add_prefix_space", true));
     if (!prefix) result.prepend = SplitStep::Prepend::never;
     TRITIUM_ASSIGN(result.cut, step.boolean("split", true));
@@ -451,7 +494,9 @@ struct JsonDecoder {
   std::size_t strip = 0;
 };
 inline Status read_decoder(const TextJson& step, JsonDecoder& out) {
-  if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
+  if (!step.is_object())
+    return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object",
+                      "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
   if (type == "Sequence") {
     TRITIUM_ASSIGN(const Json* list, step.array("decoders"));
@@ -480,7 +525,8 @@ inline Status read_decoder(const TextJson& step, JsonDecoder& out) {
     TRITIUM_ASSIGN(const std::string content, step.text("content"));
     TRITIUM_ASSIGN(const std::int64_t start, step.integer("start"));
     TRITIUM_ASSIGN(const std::int64_t stop, step.integer("stop"));
-    if (content != " " || start < 0 || start > 1'000'000 || stop != 0) return unsupported_step("decoder", step.where(), type);
+    if (content != " " || start < 0 || start > 1'000'000 || stop != 0)
+      return unsupported_step("decoder", step.where(), type);
     out.strip = static_cast<std::size_t>(start);
   } else if (type != "ByteFallback" && type != "Fuse") {  // both are how this library decodes anyway
     return unsupported_step("decoder", step.where(), type);
@@ -490,18 +536,22 @@ inline Status read_decoder(const TextJson& step, JsonDecoder& out) {
 
 inline Result<std::int32_t> token_id_of(const Json& value, const std::string& where) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= kMaxTokens) {
-    return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", where, "a token id", std::string(value.type_name()));
+    return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", where, "a token id",
+                      std::string(value.type_name()));
   }
   return static_cast<std::int32_t>(value.get<std::uint64_t>());
 }
 
 inline Status read_post_processor(const TextJson& step, Vocabulary& v) {
-  if (!step.is_object()) return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object", "another type");
+  if (!step.is_object())
+    return make_error(Errc::invalid_file, "tokenizer.json field cannot be used", step.where(), "an object",
+                      "another type");
   TRITIUM_ASSIGN(const std::string type, step.text("type"));
   if (type == "Sequence") {
     TRITIUM_ASSIGN(const Json* list, step.array("processors"));
     for (std::size_t i = 0; i < list->size(); ++i) {
-      TRITIUM_TRY(read_post_processor(TextJson((*list)[i], step.path("processors") + "[" + std::to_string(i) + "]"), v));
+      TRITIUM_TRY(
+          read_post_processor(TextJson((*list)[i], step.path("processors") + "[" + std::to_string(i) + "]"), v));
     }
     return {};
   }
@@ -546,7 +596,8 @@ inline std::string_view config_token(const TextJson& config, const char* key) {
     const auto it = value->find("content");
     value = it == value->end() ? nullptr : &*it;
   }
-  return value != nullptr && value->is_string() ? std::string_view(*value->get_ptr<const std::string*>()) : std::string_view();
+  return value != nullptr && value->is_string() ? std::string_view(*value->get_ptr<const std::string*>())
+                                                : std::string_view();
 }
 
 inline std::int32_t id_of_spelling(const Vocabulary& v, std::string_view spelling) {
@@ -580,8 +631,8 @@ inline Status apply_tokenizer_config(const TextJson& config, Vocabulary& v) {
 inline Status make_room(Vocabulary& v, std::int64_t id, std::size_t known, const std::string& where) {
   const std::size_t limit = std::min(kMaxTokens, 4 * known + 65536);
   if (id < 0 || static_cast<std::size_t>(id) >= limit) {
-    return make_error(Errc::invalid_file, "token id is far outside the vocabulary", where, "0 to " + std::to_string(limit - 1),
-                      std::to_string(id));
+    return make_error(Errc::invalid_file, "token id is far outside the vocabulary", where,
+                      "0 to " + std::to_string(limit - 1), std::to_string(id));
   }
   if (static_cast<std::size_t>(id) >= v.tokens.size()) {
     v.tokens.resize(static_cast<std::size_t>(id) + 1);
@@ -593,7 +644,8 @@ inline Status make_room(Vocabulary& v, std::int64_t id, std::size_t known, const
 }
 
 /// One entry of added_tokens (or of added_tokens_decoder, where the id is the key).
-inline Status add_token(Vocabulary& v, const TextJson& token, std::int64_t id, std::size_t known, bool to_sentencepiece) {
+inline Status add_token(Vocabulary& v, const TextJson& token, std::int64_t id, std::size_t known,
+                        bool to_sentencepiece) {
   TRITIUM_ASSIGN(const std::string content, token.text("content"));
   if (content.empty()) return {};
   TRITIUM_TRY(make_room(v, id, known, token.path("id")));
@@ -613,26 +665,30 @@ inline Status add_token(Vocabulary& v, const TextJson& token, std::int64_t id, s
   TRITIUM_ASSIGN(flags.normalized, token.boolean("normalized", !special));
   flags.added = to_sentencepiece;
   if (to_sentencepiece) {
-    flags.normalized = false;  // SentencePiece's normalizer knows no tokens
+    flags.normalized = false;            // SentencePiece's normalizer knows no tokens
     if (!is_new && !special) return {};  // a piece of the model: the model finds it
   }
-  if (v.types[i] != TokenType::unknown || !to_sentencepiece) v.types[i] = special ? TokenType::control : TokenType::user_defined;
+  if (v.types[i] != TokenType::unknown || !to_sentencepiece)
+    v.types[i] = special ? TokenType::control : TokenType::user_defined;
   v.flags.push_back(flags);
   return {};
 }
 
 inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string_view config_text) {
   if (text.size() > kMaxJsonBytes) {
-    return make_error(Errc::invalid_file, "file is too large", "tokenizer.json", "at most 256 MiB", std::to_string(text.size()) + " bytes");
+    return make_error(Errc::invalid_file, "file is too large", "tokenizer.json", "at most 256 MiB",
+                      std::to_string(text.size()) + " bytes");
   }
   Vocabulary v;
   v.arena = std::make_shared<StringArena>();
   TokenizerJsonSax sax(*v.arena, true);
   if (!Json::sax_parse(text.begin(), text.end(), &sax)) {
-    return make_error(Errc::invalid_file, "file is not the JSON it should be", "tokenizer.json", "well-formed JSON within limits", sax.error);
+    return make_error(Errc::invalid_file, "file is not the JSON it should be", "tokenizer.json",
+                      "well-formed JSON within limits", sax.error);
   }
   if (!sax.root.is_object()) {
-    return make_error(Errc::invalid_file, "file is not a tokenizer.json", "tokenizer.json", "an object", std::string(sax.root.type_name()));
+    return make_error(Errc::invalid_file, "file is not a tokenizer.json", "tokenizer.json", "an object",
+                      std::string(sax.root.type_name()));
   }
   const TextJson root(sax.root, "");
   TRITIUM_ASSIGN(const TextJson model, root.object("model"));
@@ -672,7 +728,8 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
       TRITIUM_ASSIGN(const std::string affix, model.text_or(key, ""));
       if (!affix.empty()) return unsupported_step("BPE affix", model.path(key), affix);
     }
-    if (const Json* dropout = model.find("dropout"); dropout != nullptr && !(dropout->is_number() && dropout->get<double>() == 0.0)) {
+    if (const Json* dropout = model.find("dropout");
+        dropout != nullptr && !(dropout->is_number() && dropout->get<double>() == 0.0)) {
       return unsupported_step("BPE dropout", "model.dropout", dropout->is_number() ? "a number" : dropout->type_name());
     }
     TRITIUM_ASSIGN(v.ignore_merges, model.boolean("ignore_merges", false));
@@ -715,11 +772,13 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
 
   // The pipeline.
   bool byte_level = false;
-  if (const Json* step = root.find("normalizer")) TRITIUM_TRY(read_normalizer(TextJson(*step, "normalizer"), v.normalizer));
+  if (const Json* step = root.find("normalizer"))
+    TRITIUM_TRY(read_normalizer(TextJson(*step, "normalizer"), v.normalizer));
   if (const Json* step = root.find("pre_tokenizer")) {
     TRITIUM_TRY(read_pre_tokenizer(TextJson(*step, "pre_tokenizer"), v.split_steps, byte_level));
   }
-  if (const Json* step = root.find("post_processor")) TRITIUM_TRY(read_post_processor(TextJson(*step, "post_processor"), v));
+  if (const Json* step = root.find("post_processor"))
+    TRITIUM_TRY(read_post_processor(TextJson(*step, "post_processor"), v));
   JsonDecoder decoder;
   if (const Json* step = root.find("decoder")) {
     TRITIUM_TRY(read_decoder(TextJson(*step, "decoder"), decoder));
@@ -729,14 +788,16 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
   }
   if (unigram && byte_level) return unsupported_step("pre-tokenizer for a unigram model", "pre_tokenizer", "ByteLevel");
   if (byte_level != decoder.byte_level) {
-    return unsupported_step("decoder for this pre-tokenizer", "decoder", decoder.byte_level ? "ByteLevel" : "not ByteLevel");
+    return unsupported_step("decoder for this pre-tokenizer", "decoder",
+                            decoder.byte_level ? "ByteLevel" : "not ByteLevel");
   }
   if (!unigram) v.kind = byte_level ? TokenizerKind::byte_level_bpe : TokenizerKind::merges_bpe;
   v.spaces.escape = decoder.unescape;
   v.strip_decoded_spaces = decoder.strip;
 
   // Names of the special tokens.
-  if (!v.prefix.empty() && v.prefix.front() >= 0 && static_cast<std::size_t>(v.prefix.front()) < v.tokens.size()) v.bos = v.prefix.front();
+  if (!v.prefix.empty() && v.prefix.front() >= 0 && static_cast<std::size_t>(v.prefix.front()) < v.tokens.size())
+    v.bos = v.prefix.front();
   if (!config_text.empty()) {
     TRITIUM_ASSIGN(const Json config, parse_limited_json(config_text, "tokenizer_config.json"));
     TRITIUM_TRY(apply_tokenizer_config(TextJson(config, "tokenizer_config.json"), v));

@@ -17,9 +17,9 @@ class ProtoReader {
  public:
   struct Field {
     std::uint32_t number = 0;
-    std::uint64_t integer = 0;   ///< varint and fixed-width values
-    std::string_view bytes;      ///< length-delimited values
-    std::uint8_t wire = 0;       ///< 0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes
+    std::uint64_t integer = 0;  ///< varint and fixed-width values
+    std::string_view bytes;     ///< length-delimited values
+    std::uint8_t wire = 0;      ///< 0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes
   };
 
   ProtoReader(std::string_view message, std::size_t base) : message_(message), base_(base) {}
@@ -40,7 +40,8 @@ class ProtoReader {
       case 1:
       case 5: {
         const std::size_t size = field.wire == 1 ? 8 : 4;
-        if (message_.size() - at_ < size) return damaged(std::to_string(size) + " bytes", std::to_string(message_.size() - at_));
+        if (message_.size() - at_ < size)
+          return damaged(std::to_string(size) + " bytes", std::to_string(message_.size() - at_));
         std::memcpy(&field.integer, message_.data() + at_, size);
         at_ += size;
         break;
@@ -54,12 +55,14 @@ class ProtoReader {
         at_ += static_cast<std::size_t>(length);
         break;
       }
-      default: return damaged("a wire type of 0, 1, 2 or 5", std::to_string(field.wire));
+      default:
+        return damaged("a wire type of 0, 1, 2 or 5", std::to_string(field.wire));
     }
     return field;
   }
   [[nodiscard]] Error damaged(std::string_view expected, std::string_view found) const {
-    return make_error(Errc::invalid_file, "tokenizer.model is damaged", "offset " + std::to_string(offset()), expected, found);
+    return make_error(Errc::invalid_file, "tokenizer.model is damaged", "offset " + std::to_string(offset()), expected,
+                      found);
   }
 
  private:
@@ -78,9 +81,11 @@ class ProtoReader {
   std::size_t at_ = 0;
 };
 
-inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::string_view config_text, std::string_view added_text) {
+inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::string_view config_text,
+                                               std::string_view added_text) {
   if (file.size() > kMaxJsonBytes) {
-    return make_error(Errc::invalid_file, "file is too large", "tokenizer.model", "at most 256 MiB", std::to_string(file.size()) + " bytes");
+    return make_error(Errc::invalid_file, "file is too large", "tokenizer.model", "at most 256 MiB",
+                      std::to_string(file.size()) + " bytes");
   }
   Vocabulary v;
   v.arena = std::make_shared<StringArena>();
@@ -98,7 +103,8 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
 
   const auto expect = [](const ProtoReader& in, const ProtoReader::Field& field, std::uint8_t wire) -> Status {
     if (field.wire == wire) return {};
-    return in.damaged("field " + std::to_string(field.number) + " of wire type " + std::to_string(wire), std::to_string(field.wire));
+    return in.damaged("field " + std::to_string(field.number) + " of wire type " + std::to_string(wire),
+                      std::to_string(field.wire));
   };
   ProtoReader in(file, 0);
   while (!in.done()) {
@@ -173,8 +179,13 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
   }
   if (v.tokens.empty()) return in.damaged("at least one piece", "none");
   if (model_type != 1 && model_type != 2) {
-    return Error{Errc::unsupported, std::string("tokenizer.model is of a kind that is not supported (trainer_spec.model_type: expected ") +
-                                        "unigram or BPE, found " + (model_type == 3 ? "word" : model_type == 4 ? "char" : std::to_string(model_type)) + ")"};
+    return Error{Errc::unsupported,
+                 std::string("tokenizer.model is of a kind that is not supported (trainer_spec.model_type: expected ") +
+                     "unigram or BPE, found " +
+                     (model_type == 3   ? "word"
+                      : model_type == 4 ? "char"
+                                        : std::to_string(model_type)) +
+                     ")"};
   }
   if (v.unk == kNoToken) return in.damaged("an unknown piece", "none");
   v.kind = model_type == 1 ? TokenizerKind::unigram : TokenizerKind::score_bpe;
@@ -185,7 +196,8 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
   v.user_defined_bonus = true;
   v.spaces = {add_dummy_prefix, remove_extra, escape, as_suffix};
   v.charsmap = charsmap;
-  if (add_dummy_prefix || remove_extra) v.strip_decoded_spaces = remove_extra ? std::numeric_limits<std::size_t>::max() : 1;
+  if (add_dummy_prefix || remove_extra)
+    v.strip_decoded_spaces = remove_extra ? std::numeric_limits<std::size_t>::max() : 1;
   const auto control = [&](std::string_view name) {
     const std::int32_t id = id_of_spelling(v, name);
     return id != kNoToken && v.types[static_cast<std::size_t>(id)] == TokenType::control ? id : kNoToken;
@@ -199,7 +211,8 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
   if (!added_text.empty()) {
     TRITIUM_ASSIGN(const Json added, parse_limited_json(added_text, "added_tokens.json"));
     if (!added.is_object()) {
-      return make_error(Errc::invalid_file, "file cannot be used", "added_tokens.json", "an object", std::string(added.type_name()));
+      return make_error(Errc::invalid_file, "file cannot be used", "added_tokens.json", "an object",
+                        std::string(added.type_name()));
     }
     for (const auto& item : added.items()) {
       TRITIUM_ASSIGN(const std::int32_t id, token_id_of(item.value(), "added_tokens.json"));

@@ -9,9 +9,9 @@
 #pragma once
 
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <span>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +29,15 @@ enum class TokenizerKind : std::uint8_t {
 };
 
 /// Values as in GGUF files.
-enum class TokenType : std::uint8_t { undefined = 0, normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
+enum class TokenType : std::uint8_t {
+  undefined = 0,
+  normal = 1,
+  unknown = 2,
+  control = 3,
+  user_defined = 4,
+  unused = 5,
+  byte = 6
+};
 
 /// The merge of rank i is merges[i].
 struct MergeRule {
@@ -49,10 +57,10 @@ struct TokenFlags {
 
 /// How SentencePiece prepares text (score_bpe, unigram), and what decoding undoes.
 struct SpaceRules {
-  bool add_prefix = false;        ///< a space before the text (behind it with as_suffix)
-  bool remove_extra = false;      ///< no spaces at the ends, single ones inside
-  bool escape = true;             ///< spaces become U+2581
-  bool as_suffix = false;         ///< the added space goes to the end
+  bool add_prefix = false;    ///< a space before the text (behind it with as_suffix)
+  bool remove_extra = false;  ///< no spaces at the ends, single ones inside
+  bool escape = true;         ///< spaces become U+2581
+  bool as_suffix = false;     ///< the added space goes to the end
 };
 
 /// Owns strings at fixed addresses.
@@ -98,25 +106,26 @@ struct Vocabulary {
   std::vector<std::int32_t> prefix;      ///< put before the text: {bos} where the model wants one
   std::vector<std::int32_t> suffix;      ///< put behind it
 
-  std::string pre_tokenizer;             ///< a GGUF name; or
-  std::vector<SplitStep> split_steps;    ///< the steps of a tokenizer.json
+  std::string pre_tokenizer;              ///< a GGUF name; or
+  std::vector<SplitStep> split_steps;     ///< the steps of a tokenizer.json
   std::vector<NormalizeStep> normalizer;  ///< steps of a tokenizer.json
 
   SpaceRules spaces;                     ///< score_bpe, unigram, and `escape` for decoding of merges_bpe
   std::string charsmap;                  ///< SentencePiece's character map, compiled
   std::size_t strip_decoded_spaces = 0;  ///< leading spaces that decoding takes off again
-  std::string unknown_text;              ///< what the unknown token leaves in decoded text, where control tokens leave nothing
+  std::string unknown_text;  ///< what the unknown token leaves in decoded text, where control tokens leave nothing
 
-  bool ignore_merges = false;            ///< a whole piece that is a token is taken without merging
-  bool fuse_unknown = false;             ///< neighbouring unknown characters become one unknown token
-  bool byte_fallback = true;             ///< characters without a token become byte tokens, where there are any
-  bool split_newlines = false;           ///< Gemma 4: runs of newlines stand apart; a run that is a token is taken whole
-  bool match_user_defined = false;       ///< SentencePiece: user-defined pieces are found while reading, longest first
-  bool resegment_unused = false;         ///< SentencePiece: unused pieces are taken apart again
-  bool user_defined_bonus = false;       ///< SentencePiece unigram: user-defined pieces always win
-  bool leftmost_specials = false;        ///< specials: leftmost, then longest (tokenizer.json); else longest, then leftmost (GGUF)
+  bool ignore_merges = false;       ///< a whole piece that is a token is taken without merging
+  bool fuse_unknown = false;        ///< neighbouring unknown characters become one unknown token
+  bool byte_fallback = true;        ///< characters without a token become byte tokens, where there are any
+  bool split_newlines = false;      ///< Gemma 4: runs of newlines stand apart; a run that is a token is taken whole
+  bool match_user_defined = false;  ///< SentencePiece: user-defined pieces are found while reading, longest first
+  bool resegment_unused = false;    ///< SentencePiece: unused pieces are taken apart again
+  bool user_defined_bonus = false;  ///< SentencePiece unigram: user-defined pieces always win
+  bool leftmost_specials =
+      false;  ///< specials: leftmost, then longest (tokenizer.json); else longest, then leftmost (GGUF)
 
-  std::shared_ptr<StringArena> arena;    ///< owns the strings that no mapped file holds
+  std::shared_ptr<StringArena> arena;  ///< owns the strings that no mapped file holds
 
   [[nodiscard]] TokenType type(std::size_t id) const { return types.empty() ? TokenType::normal : types[id]; }
 };
@@ -132,18 +141,22 @@ constexpr int byte_of_token(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return -1;
   int value = 0;
   for (const char c : token.substr(3, 2)) {
-    if (c >= '0' && c <= '9') value = value * 16 + (c - '0');
-    else if (c >= 'A' && c <= 'F') value = value * 16 + (c - 'A' + 10);
-    else return -1;
+    if (c >= '0' && c <= '9')
+      value = value * 16 + (c - '0');
+    else if (c >= 'A' && c <= 'F')
+      value = value * 16 + (c - 'A' + 10);
+    else
+      return -1;
   }
   return value;
 }
 
-/// Checks everything that does not need a table: sizes, ids, types, scores, spellings of byte tokens. What needs look-ups
-/// (equal spellings, merges) is checked where the tables are built, with the same kind of error.
+/// Checks everything that does not need a table: sizes, ids, types, scores, spellings of byte tokens. What needs
+/// look-ups (equal spellings, merges) is checked where the tables are built, with the same kind of error.
 inline Status validate(const Vocabulary& v) {
   const std::size_t n = v.tokens.size();
-  const auto bad = [](std::string_view what, const std::string& where, const std::string& expected, const std::string& found) {
+  const auto bad = [](std::string_view what, const std::string& where, const std::string& expected,
+                      const std::string& found) {
     return make_error(Errc::invalid_file, what, where, expected, found);
   };
   if (n == 0 || n > kMaxTokens) {
@@ -170,7 +183,8 @@ inline Status validate(const Vocabulary& v) {
     const std::string where = "token " + std::to_string(i);
     bytes += token.size();
     if (token.size() > kMaxTokenBytes) {
-      return bad("token is too long", where, "at most " + std::to_string(kMaxTokenBytes) + " bytes", std::to_string(token.size()));
+      return bad("token is too long", where, "at most " + std::to_string(kMaxTokenBytes) + " bytes",
+                 std::to_string(token.size()));
     }
     const TokenType type = v.type(i);
     if (static_cast<unsigned>(type) > static_cast<unsigned>(TokenType::byte)) {
@@ -196,7 +210,8 @@ inline Status validate(const Vocabulary& v) {
   }
   const auto check_id = [&](std::string_view name, std::int32_t id) -> Status {
     if (id >= 0 && static_cast<std::size_t>(id) < n) return {};
-    return bad("special token id is outside the vocabulary", std::string(name), "0 to " + std::to_string(n - 1), std::to_string(id));
+    return bad("special token id is outside the vocabulary", std::string(name), "0 to " + std::to_string(n - 1),
+               std::to_string(id));
   };
   if (v.bos != kNoToken) TRITIUM_TRY(check_id("bos_token_id", v.bos));
   if (v.eos != kNoToken) TRITIUM_TRY(check_id("eos_token_id", v.eos));
@@ -214,15 +229,21 @@ namespace detail {
 // Spellings that end a turn or a text. The first list means nothing else wherever it stands; the second counts only
 // where the file types the token as control, because other vocabularies have the same spelling as ordinary text.
 inline constexpr std::array<std::string_view, 12> kEndSpellings{
-    "<|eot_id|>", "<|im_end|>",     "<|end|>",         "<|return|>", "<|call|>", "<end_of_turn>", "<|endoftext|>",
-    "<|eom_id|>", "<|end_of_text|>", "<end_of_utterance>", "<turn|>", "<|tool_response>"};
-inline constexpr std::array<std::string_view, 6> kEndControls{
-    "</s>", "<eos>", "<EOT>", "[EOT]", "[EOS]", "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
+    "<|eot_id|>",    "<|im_end|>", "<|end|>",         "<|return|>",         "<|call|>", "<end_of_turn>",
+    "<|endoftext|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_utterance>", "<turn|>",  "<|tool_response>"};
+inline constexpr std::array<std::string_view, 6> kEndControls{"</s>",
+                                                              "<eos>",
+                                                              "<EOT>",
+                                                              "[EOT]",
+                                                              "[EOS]",
+                                                              "<\xEF\xBD\x9C"
+                                                              "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
 
 }  // namespace detail
 
-/// Fills `end_tokens` with the ids whose spelling ends a generation. With `correct_types` the certain ones become control
-/// tokens where a file calls them normal: a model must not run past its own end because of a slip in a conversion.
+/// Fills `end_tokens` with the ids whose spelling ends a generation. With `correct_types` the certain ones become
+/// control tokens where a file calls them normal: a model must not run past its own end because of a slip in a
+/// conversion.
 inline void find_end_tokens(Vocabulary& v, bool correct_types) {
   bool returns = false;
   bool calls = false;
@@ -230,10 +251,12 @@ inline void find_end_tokens(Vocabulary& v, bool correct_types) {
   for (std::size_t i = 0; i < v.tokens.size(); ++i) {
     const std::string_view token = v.tokens[i];
     if (token.size() < 4 || token.size() > 32 || (token[0] != '<' && token[0] != '[')) continue;
-    const bool certain = (correct_types || v.type(i) != TokenType::normal) && std::find(detail::kEndSpellings.begin(), detail::kEndSpellings.end(), token) != detail::kEndSpellings.end();
+    const bool certain =
+        (correct_types || v.type(i) != TokenType::normal) &&
+        std::find(detail::kEndSpellings.begin(), detail::kEndSpellings.end(), token) != detail::kEndSpellings.end();
     const bool control = v.type(i) == TokenType::control;
-    if (!certain &&
-        (!control || std::find(detail::kEndControls.begin(), detail::kEndControls.end(), token) == detail::kEndControls.end())) {
+    if (!certain && (!control || std::find(detail::kEndControls.begin(), detail::kEndControls.end(), token) ==
+                                     detail::kEndControls.end())) {
       continue;
     }
     // Gemma 4 types its tool marker as user-defined, so that it shows in the output: leave that.
