@@ -18,7 +18,7 @@ constexpr std::size_t q8_groups(std::size_t k, std::size_t group) { return group
 constexpr std::size_t q8_bytes(std::size_t m, std::size_t k, std::size_t group) {
   const std::size_t groups = q8_groups(k, group);
   const std::size_t words = groups * (group == 0 ? 2 : 4);
-  return m * q8_stride(k) + round_up(m * words * 4, kLineBytes);
+  return m * q8_stride(k) + round_up(m * words * 4, kLineBytes) + kLineBytes;  // kernels read whole vectors of sums
 }
 
 TRITIUM_NAMESPACE_END

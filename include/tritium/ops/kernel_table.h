@@ -38,16 +38,17 @@ TRITIUM_SEAM_END
 TRITIUM_NAMESPACE_BEGIN
 
 /// Rows are processed in blocks of this many when weights are unpacked once per block.
-inline constexpr std::size_t kPrefillRows = 256;
+inline constexpr std::size_t kPrefillRows = 144;
 /// Outputs computed together from unpacked weights: four panels.
 inline constexpr std::size_t kPrefillPanels = 4;
-/// Inputs whose unpacked weights stay in the first-level cache: 4 panels x 16 x 512 bytes = 32 KiB.
-inline constexpr std::size_t kPrefillInputs = 512;
+/// Inputs unpacked at once: 4 panels x 16 x 4096 bytes = 256 KiB, in the second-level cache beside 128 rows of activations.
+inline constexpr std::size_t kPrefillInputs = 4096;
 
 constexpr std::size_t matmul_scratch_bytes() {
   const std::size_t unpacked = kPrefillPanels * (kPrefillInputs * kPanelRows + kPrefillInputs / 16 * 2 * kLineBytes) + 4096;
   const std::size_t sums = (kPrefillRows + 16) * kPrefillPanels * kPanelRows * sizeof(float);
-  return round_up(unpacked, kLineBytes) + sums;
+  const std::size_t starts = 16 * (kPrefillInputs / 16) * sizeof(std::int32_t);
+  return round_up(unpacked, kLineBytes) + sums + starts;
 }
 
 /// Keys attended to together: a query's result is merged from segments at multiples of this position.

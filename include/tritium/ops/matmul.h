@@ -63,8 +63,13 @@ inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std
   return args;
 }
 
-/// Rows of one task when there are many: its activations stay in the second-level cache while panels pass by.
-inline constexpr std::size_t kTaskRows = 128;
+/// Rows of one task when there are many: their activations stay in the second-level cache while panels pass by. A multiple
+/// of the tile heights 3 and 6; an even one, so that fine activations keep their pairs.
+constexpr std::size_t task_rows(std::size_t m, std::size_t parts) {
+  constexpr std::size_t kMost = kPrefillRows;
+  const std::size_t blocks = div_up(m * parts, kMost);
+  return round_up(div_up(m * parts, blocks), 6) / parts;
+}
 
 }  // namespace detail
 
@@ -98,21 +103,22 @@ struct MatmulQueue {
   std::atomic<std::size_t> next{0};
 };
 
-/// Takes tasks of four panels by detail::kTaskRows rows from the queue until none is left.
+/// Takes tasks of four panels by detail::task_rows() rows from the queue until none is left.
 inline void matmul_drain(OpContext& context, const MatmulInput& x, std::span<const MatmulOutput> outputs, MatmulQueue& queue,
                          std::size_t t) {
-  const std::size_t blocks = div_up(x.m, detail::kTaskRows);
+  const std::size_t block_rows = detail::task_rows(x.m, x.parts);
+  const std::size_t blocks = div_up(x.m, block_rows);
   std::size_t groups = 0;
   for (const MatmulOutput& out : outputs) groups += div_up(out.w->n_panels(), kPrefillPanels);
   for (;;) {
     const std::size_t task = queue.next.fetch_add(1, std::memory_order_relaxed);
     if (task >= blocks * groups) return;
-    const std::size_t first_row = task / groups * detail::kTaskRows;
+    const std::size_t first_row = task / groups * block_rows;
     std::size_t group = task % groups;
     std::size_t i = 0;
     while (group >= div_up(outputs[i].w->n_panels(), kPrefillPanels)) group -= div_up(outputs[i++].w->n_panels(), kPrefillPanels);
     const MatmulOutput& out = outputs[i];
-    const std::size_t rows = std::min(detail::kTaskRows, x.m - first_row);
+    const std::size_t rows = std::min(block_rows, x.m - first_row);
     const std::size_t first = group * kPrefillPanels;
     const std::size_t last = std::min(first + kPrefillPanels, out.w->n_panels());
     context.kernels().matmul[static_cast<std::size_t>(out.w->format())](detail::matmul_args(x, out, first_row, rows), first, last,

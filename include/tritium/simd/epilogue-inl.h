@@ -16,68 +16,81 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
-HWY_INLINE VF Activate(Activation activation, VF x) {
-  switch (activation) {
-    case Activation::silu: return Silu(DF(), x);
-    case Activation::gelu_tanh: return GeluTanh(DF(), x);
-    case Activation::gelu_erf: return GeluErf(DF(), x);
-    case Activation::relu2: {
-      const VF positive = hn::Max(x, hn::Zero(DF()));
-      return hn::Mul(positive, positive);
-    }
-    case Activation::none: break;
+template <Activation kActivation>
+HWY_INLINE VF ActivateAs(VF x) {
+  if constexpr (kActivation == Activation::silu) return Silu(DF(), x);
+  if constexpr (kActivation == Activation::gelu_tanh) return GeluTanh(DF(), x);
+  if constexpr (kActivation == Activation::gelu_erf) return GeluErf(DF(), x);
+  if constexpr (kActivation == Activation::relu2) {
+    const VF positive = hn::Max(x, hn::Zero(DF()));
+    return hn::Mul(positive, positive);
   }
   return x;
 }
 
-/// Stores 16 accumulated outputs of row m: bias, activation (times `up` when gated), scale, residual. `block` counts
-/// stored columns in 16s, `panel` where the bias of `acc` lies; columns past the last output are dropped.
-/// Not inlined: five activations in every register tile would multiply the code of the whole library.
-inline HWY_NOINLINE void StoreOutputs(const MatmulArgs& args, std::size_t m, std::size_t block, std::size_t panel, const float* acc,
-                               const float* up) {
-  const Epilogue& ep = args.epilogue;
-  const std::size_t n_columns = ep.gated ? args.n / 2 : args.n;
-  const std::size_t column = block * kPanelRows;
-  float* to = args.y + m * args.y_stride + column;
-  const float* residual = ep.residual == nullptr ? nullptr : ep.residual + m * ep.residual_stride + column;
-  const bool whole = column + kPanelRows <= n_columns;
-  HWY_ALIGN float tail[kPanelRows];
-  for (std::size_t v = 0; v < kVecs; ++v) {
-    VF y = hn::LoadU(DF(), acc + v * kLanes);
-    if (ep.bias != nullptr) y = hn::Add(y, hn::LoadU(DF(), ep.bias + panel * kPanelRows + v * kLanes));
-    y = Activate(ep.activation, y);
-    if (up != nullptr) {
-      VF u = hn::LoadU(DF(), up + v * kLanes);
-      if (ep.bias != nullptr) u = hn::Add(u, hn::LoadU(DF(), ep.bias + (panel + 1) * kPanelRows + v * kLanes));
-      y = hn::Mul(y, u);
-    }
-    if (ep.scale != 1.0f) y = hn::Mul(y, hn::Set(DF(), ep.scale));
-    if (HWY_LIKELY(whole)) {
-      if (residual != nullptr) y = hn::Add(y, hn::LoadU(DF(), residual + v * kLanes));
-      hn::StoreU(y, DF(), to + v * kLanes);
-    } else {
-      hn::Store(y, DF(), tail + v * kLanes);
-    }
-  }
-  if (HWY_UNLIKELY(!whole)) {
-    for (std::size_t i = 0; i < n_columns - column; ++i) to[i] = residual == nullptr ? tail[i] : tail[i] + residual[i];
+/// Calls f(integral_constant<Activation>) with a run-time activation.
+template <class Fn>
+HWY_INLINE void WithActivation(Activation activation, Fn&& fn) {
+  switch (activation) {
+    case Activation::none: return fn(std::integral_constant<Activation, Activation::none>());
+    case Activation::silu: return fn(std::integral_constant<Activation, Activation::silu>());
+    case Activation::gelu_tanh: return fn(std::integral_constant<Activation, Activation::gelu_tanh>());
+    case Activation::gelu_erf: return fn(std::integral_constant<Activation, Activation::gelu_erf>());
+    case Activation::relu2: return fn(std::integral_constant<Activation, Activation::relu2>());
   }
 }
 
-/// The epilogue of `count` panels from `first` on, `stride` apart; pairs (gate, up) when gated. acc: 16 floats a panel.
-HWY_INLINE void StorePanels(const MatmulArgs& args, std::size_t m, std::size_t first, std::size_t stride, std::size_t count,
-                            const float* acc) {
-  if (args.epilogue.gated) {
-    for (std::size_t p = 0; p < count; p += 2) {
-      const std::size_t panel = first + p / 2 * stride;
-      StoreOutputs(args, m, panel / 2, panel, acc + p * kPanelRows, acc + (p + 1) * kPanelRows);
+/// The epilogue of one block of 16 outputs: bias, activation (times `up` when gated), scale, residual, store. Columns past
+/// n_columns are dropped.
+template <Activation kActivation, bool kGated>
+HWY_INLINE void StoreBlock(const Epilogue& ep, const float* acc, std::size_t panel, const float* residual, float* to, std::size_t columns) {
+  HWY_ALIGN float tail[kPanelRows];
+  const bool whole = columns >= kPanelRows;
+  Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+    const std::size_t at = v * kLanes;
+    VF y = hn::LoadU(DF(), acc + at);
+    if (ep.bias != nullptr) y = hn::Add(y, hn::LoadU(DF(), ep.bias + panel * kPanelRows + at));
+    y = ActivateAs<kActivation>(y);
+    if constexpr (kGated) {
+      VF up = hn::LoadU(DF(), acc + kPanelRows + at);
+      if (ep.bias != nullptr) up = hn::Add(up, hn::LoadU(DF(), ep.bias + (panel + 1) * kPanelRows + at));
+      y = hn::Mul(y, up);
     }
-  } else {
-    for (std::size_t p = 0; p < count; ++p) {
-      const std::size_t panel = first + p * stride;
-      StoreOutputs(args, m, panel, panel, acc + p * kPanelRows, nullptr);
+    if (ep.scale != 1.0f) y = hn::Mul(y, hn::Set(DF(), ep.scale));
+    if (HWY_LIKELY(whole)) {
+      if (residual != nullptr) y = hn::Add(y, hn::LoadU(DF(), residual + at));
+      hn::StoreU(y, DF(), to + at);
+    } else {
+      hn::Store(y, DF(), tail + at);
     }
+  });
+  if (HWY_UNLIKELY(!whole)) {
+    for (std::size_t i = 0; i < columns; ++i) to[i] = residual == nullptr ? tail[i] : tail[i] + residual[i];
   }
+}
+
+/// Stores `rows` rows of y from m on: the epilogue of `count` panels, the first at `first` and the others (pairs of gate and
+/// up when gated) `stride` panels apart. acc: rows of acc_stride floats, 16 a panel.
+/// Not inlined, and never a part of a register tile: five activations there would multiply the library's code.
+inline HWY_NOINLINE void StorePanels(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first, std::size_t stride,
+                                     std::size_t count, const float* acc, std::size_t acc_stride) {
+  const Epilogue& ep = args.epilogue;
+  const int pair = ep.gated ? 1 : 0;  // as a shift: a division costs as much as storing a block
+  const std::size_t n_columns = args.n >> pair;
+  WithActivation(ep.activation, [&](auto activation) TRITIUM_LAMBDA {
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float* from = acc + r * acc_stride;
+      float* row = args.y + (m + r) * args.y_stride;
+      const float* residual = ep.residual == nullptr ? nullptr : ep.residual + (m + r) * ep.residual_stride;
+      for (std::size_t p = 0, panel = first; p < count; p += std::size_t{1} << pair, panel += stride) {
+        const std::size_t column = (panel >> pair) * kPanelRows;
+        if (HWY_UNLIKELY(column >= n_columns)) continue;
+        const float* block_residual = residual == nullptr ? nullptr : residual + column;
+        if (ep.gated) StoreBlock<activation, true>(ep, from + p * kPanelRows, panel, block_residual, row + column, n_columns - column);
+        else StoreBlock<activation, false>(ep, from + p * kPanelRows, panel, block_residual, row + column, n_columns - column);
+      }
+    }
+  });
 }
 
 }  // namespace HWY_NAMESPACE

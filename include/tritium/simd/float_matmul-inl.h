@@ -107,9 +107,7 @@ void FloatMatmulPanels(const MatmulArgs& args, std::size_t first, std::size_t la
         for (; p + kFloatPanels <= n_panels; p += kFloatPanels) tiles(std::integral_constant<std::size_t, kFloatPanels>{}, p);
         for (; p < n_panels; ++p) tiles(std::integral_constant<std::size_t, 1>{}, p);
       }
-      for (std::size_t m = 0; m < n_rows; ++m) {
-        StorePanels(args, m0 + m, p0, args.epilogue.gated ? 2 : 1, n_panels, sums + m * kRow);
-      }
+      StorePanels(args, m0, n_rows, p0, args.epilogue.gated ? 2 : 1, n_panels, sums, kRow);
     }
   }
 }

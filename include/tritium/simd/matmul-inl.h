@@ -5,8 +5,9 @@
 //   direct     few rows: codes are taken out of the packed line in registers and used by up to 8 rows at once. One row
 //              walks several far-apart panels side by side, because one sequential stream reaches half of what a core can
 //              read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
-//   unpacked   many rows: four panels are unpacked to bytes, 512 inputs at a time, and swept by all rows from the
-//              first-level cache.
+//   unpacked   many rows: four panels are unpacked to bytes in the second-level cache and swept by all rows. A register
+//              tile of 24 or 12 accumulators asks that cache for 21 to 37 bytes a cycle, which Zen 5 delivers without
+//              loss, so sums stay in registers over all of k (up to 4096 inputs).
 // Both accumulate each output in the same order with the same roundings, so a token's result does not depend on how many
 // tokens were computed beside it.
 //
@@ -45,13 +46,14 @@ struct XRow {
   const float* scales;
   const std::int32_t* sums;
   const std::int32_t* sums16;
+  const std::int32_t* starts;  ///< of each accumulation, where they were computed beforehand
 };
 HWY_INLINE XRow RowOf(const Q8View& x, std::size_t m) {
   return {x.codes + m * x.stride, x.scales + m * x.groups, x.sums + m * x.groups,
-          x.group == 0 ? nullptr : x.sums16 + 2 * m * x.groups};
+          x.group == 0 ? nullptr : x.sums16 + 2 * m * x.groups, nullptr};
 }
 HWY_INLINE XRow Advance(XRow row, std::size_t inputs) {
-  return {row.codes + inputs, row.scales + inputs / 32, row.sums + inputs / 32, row.sums16 + inputs / 16};
+  return {row.codes + inputs, row.scales + inputs / 32, row.sums + inputs / 32, row.sums16 + inputs / 16, nullptr};
 }
 
 /// Byte-wide codes with f32 scales: what the unpacked path reads. Units begin with their scales (and minima).
@@ -117,15 +119,31 @@ struct UnitScales {
   }
 };
 
+// Group sums start at the bits of 1.5 * 2^23, so that the finished sum is the float 1.5 * 2^23 + sum and one subtraction
+// converts it. Zen 5 has subtractions to spare while integer conversion competes with the dot product for its two ports:
+// 72 % of the register peak with a conversion, 79 % without. Exact while |sum| < 2^22; 32 * 255 * 127 is 2^20.
+inline constexpr std::int32_t kFloatBits = 0x4B400000;
+inline constexpr float kFloatOne = 12582912.0f;
+
 /// The zero point that a policy must subtract, given how it reads codes.
 template <class F, class Dot>
 constexpr int ZeroFor(int zero) {
   return F::kBits == 0 ? zero : zero - Dot::template kOffset<F::kMaxCode>;
 }
+/// kZero * v: zero points are powers of two (or 0), and a shift is cheaper than a product in a general register and its
+/// broadcast.
+template <int kZero>
+HWY_INLINE VI TimesZero(VI v) {
+  static_assert(kZero >= 0 && (kZero & (kZero - 1)) == 0);
+  if constexpr (kZero == 0) return hn::Zero(DI());
+  return hn::ShiftLeft<kZero == 0 ? 0 : __builtin_ctz(kZero == 0 ? 1u : static_cast<unsigned>(kZero))>(v);
+}
+/// kZero of a sweep: starts were computed for all rows at once.
+inline constexpr int kStartsReady = -1;
 
-/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. `zero` is from ZeroFor.
-template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch>
-HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR], int zero,
+/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or kStartsReady.
+template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch, int kZero>
+HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
                              VF (&y)[MR][NP][kVecs]) {
   constexpr std::size_t kHalves = F::kGroup == 16 ? 2 : 1;  // accumulations in a step
   constexpr std::size_t kQuads = 8 / kHalves;
@@ -151,8 +169,13 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
         Unroll<kHalves>([&](auto h) TRITIUM_LAMBDA {
           QuadSum<Dot, F::kMaxCode> sum[MR][NP][kVecs];
           Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
-            const std::int32_t x_sum = kHalves == 2 ? row[r].sums16[2 * x_step + h] : row[r].sums[x_step];
-            const VI start = hn::Set(DI(), -zero * x_sum);
+            VI start;
+            if constexpr (kZero == kStartsReady) {
+              start = hn::Set(DI(), row[r].starts[kHalves * x_step + h]);
+            } else {
+              const std::int32_t x_sum = kHalves == 2 ? row[r].sums16[2 * x_step + h] : row[r].sums[x_step];
+              start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(hn::Set(DI(), x_sum)));
+            }
             Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
               Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { sum[r][p][v].Start(start); });
             });
@@ -172,7 +195,7 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
           Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
             Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
               Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
-                const VF acc = hn::ConvertTo(DF(), sum[r][p][v].template Finish<kQuads>());
+                const VF acc = hn::Sub(hn::BitCast(DF(), sum[r][p][v].template Finish<kQuads>()), hn::Set(DF(), kFloatOne));
                 const VF x_scale = hn::Set(DF(), row[r].scales[x_step]);
                 if constexpr (kSteps == 1) {
                   const VF scale = hn::Mul(scales[p].Scale(panel[p] + unit_at, g, v), x_scale);
@@ -350,7 +373,7 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
     Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
       y[i / (NP * kVecs)][i / kVecs % NP][i % kVecs] = hn::Zero(DF());
     });
-    GroupedUnits<F, Dot, MR, NP, kPrefetch>(panel, units, row, kZero, y);
+    GroupedUnits<F, Dot, MR, NP, kPrefetch, kZero>(panel, units, row, y);
   } else {
     const std::uint8_t* codes[NP];
     Unroll<NP>([&](auto p) TRITIUM_LAMBDA { codes[p] = panel[p] + F::kPrefixBytes; });
@@ -384,15 +407,15 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
 /// Adds the rows of x that make one row of y and stores them. acc: `rows` rows of `stride` floats, panels side by side.
 HWY_INLINE void StoreRows(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first, std::size_t panel_stride,
                           std::size_t n_panels, float* acc, std::size_t stride) {
-  for (std::size_t r = 0; r < rows; r += args.x_parts) {
-    float* row = acc + r * stride;
-    if (args.x_parts == 2) {
+  if (args.x_parts == 2) {
+    for (std::size_t r = 0; r < rows; r += 2) {
+      float* row = acc + r * stride;
       for (std::size_t i = 0; i < n_panels * kPanelRows; i += kLanes) {
         hn::StoreU(hn::Add(hn::LoadU(DF(), row + i), hn::LoadU(DF(), row + stride + i)), DF(), row + i);
       }
     }
-    StorePanels(args, (m + r) / args.x_parts, first, panel_stride, n_panels, row);
   }
+  StorePanels(args, m / args.x_parts, rows / args.x_parts, first, panel_stride, n_panels, acc, args.x_parts * stride);
 }
 
 /// All rows by NP panels. One or two rows take all panels side by side, up to kSomeRows two of them, more a single one.
@@ -505,13 +528,19 @@ inline HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t coun
   }
 }
 
-/// MR rows by NP unpacked panels over one block of inputs; accumulators live in `sums` (rows of 64) between blocks.
+/// What a tile of a sweep does besides multiplying.
+struct SweepBlock {
+  const float* w_scales[kPrefillPanels];  ///< row formats: of each panel
+  bool first;                             ///< of the blocks of inputs: sums start anew
+  bool last;                              ///< row formats: sums become values
+};
+
+/// MR rows by NP panels of byte-wide codes over one block of inputs. Sums live in `tile` (rows of 64) between blocks.
 template <class U, class Dot, std::size_t MR, std::size_t NP>
-inline HWY_NOINLINE void SweepTile(const std::uint8_t* unpacked, std::size_t panel_bytes, std::size_t units, const XRow* rows,
-                            int zero, float* sums, bool first_block) {
+HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units, const XRow* rows, float* tile, const SweepBlock& block) {
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
   const std::uint8_t* panel[NP];
-  Unroll<NP>([&](auto p) TRITIUM_LAMBDA { panel[p] = unpacked + p * panel_bytes; });
+  Unroll<NP>([&](auto p) TRITIUM_LAMBDA { panel[p] = panels[p]; });
   XRow row[MR];
   Unroll<MR>([&](auto r) TRITIUM_LAMBDA { row[r] = rows[r]; });
   if constexpr (U::kGroup != 0) {
@@ -519,95 +548,118 @@ inline HWY_NOINLINE void SweepTile(const std::uint8_t* unpacked, std::size_t pan
     Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
       constexpr std::size_t r = i / (NP * kVecs);
       constexpr std::size_t c = i % (NP * kVecs);
-      y[r][c / kVecs][c % kVecs] = first_block ? hn::Zero(DF()) : hn::LoadU(DF(), sums + r * kRowLength + c * kLanes);
+      y[r][c / kVecs][c % kVecs] = block.first ? hn::Zero(DF()) : hn::LoadU(DF(), tile + r * kRowLength + c * kLanes);
     });
-    GroupedUnits<U, Dot, MR, NP, false>(panel, units, row, zero, y);
+    GroupedUnits<U, Dot, MR, NP, false, kStartsReady>(panel, units, row, y);
     Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
       constexpr std::size_t r = i / (NP * kVecs);
       constexpr std::size_t c = i % (NP * kVecs);
-      hn::StoreU(y[r][c / kVecs][c % kVecs], DF(), sums + r * kRowLength + c * kLanes);
+      hn::StoreU(y[r][c / kVecs][c % kVecs], DF(), tile + r * kRowLength + c * kLanes);
     });
   } else {
-    std::int32_t* ints = reinterpret_cast<std::int32_t*>(sums);
+    std::int32_t* ints = reinterpret_cast<std::int32_t*>(tile);
     VI sum[MR][NP][kVecs];
     Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
       constexpr std::size_t r = i / (NP * kVecs);
       constexpr std::size_t c = i % (NP * kVecs);
-      sum[r][c / kVecs][c % kVecs] = first_block ? hn::Zero(DI()) : hn::LoadU(DI(), ints + r * kRowLength + c * kLanes);
+      sum[r][c / kVecs][c % kVecs] = block.first ? hn::Set(DI(), *row[r].starts) : hn::LoadU(DI(), ints + r * kRowLength + c * kLanes);
     });
     RowUnits<U, Dot, MR, NP, false>(panel, units, row, sum);
     Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
       constexpr std::size_t r = i / (NP * kVecs);
       constexpr std::size_t c = i % (NP * kVecs);
-      hn::StoreU(sum[r][c / kVecs][c % kVecs], DI(), ints + r * kRowLength + c * kLanes);
+      const VI total = sum[r][c / kVecs][c % kVecs];
+      if (block.last) {
+        const VF scale = hn::Mul(hn::LoadU(DF(), block.w_scales[c / kVecs] + c % kVecs * kLanes), hn::Set(DF(), *row[r].scales));
+        hn::StoreU(hn::Mul(hn::ConvertTo(DF(), total), scale), DF(), tile + r * kRowLength + c * kLanes);
+      } else {
+        hn::StoreU(total, DI(), ints + r * kRowLength + c * kLanes);
+      }
     });
   }
 }
 
 template <class F, class Dot>
 HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
-  using U = UnpackedOf<F, Dot>;
-  constexpr int kZero = ZeroFor<U, Dot>(F::kZero);
+  // Byte-wide row formats are swept as they lie.
+  constexpr bool kInPlace = F::kBits == 8 && F::kGroup == 0;
+  using U = std::conditional_t<kInPlace, F, UnpackedOf<F, Dot>>;
+  constexpr int kZero = ZeroFor<UnpackedOf<F, Dot>, Dot>(F::kZero);
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
   constexpr std::size_t MR = F::kGroup == 0 ? kRowSweepRows : kSweepRows;
-  // Whole units of both formats, and whole steps for the trits.
-  constexpr std::size_t kBlockUnits = F::kBits == 0 ? 24 : kPrefillInputs / F::kUnit;
-  constexpr std::size_t kBlock = kBlockUnits * F::kUnit;
+  constexpr std::size_t kBlockUnits = kPrefillInputs / (F::kBits == 0 ? 160 : F::kUnit) * (F::kBits == 0 ? 8 : 1);
+  constexpr std::size_t kBlock = kBlockUnits * F::kUnit;  // whole units of both formats
   static_assert(kBlock % U::kUnit == 0 && kBlock <= kPrefillInputs);
-  constexpr std::size_t kPanelBytes = kBlock / U::kUnit * U::kUnitBytes;
-  static_assert(kPrefillPanels * kPanelBytes + (kPrefillRows + MR) * kRowLength * 4 <= matmul_scratch_bytes());
+  constexpr std::size_t kPanelBytes = kInPlace ? 0 : kBlock / U::kUnit * U::kUnitBytes;
+  constexpr std::size_t kAccumulated = U::kGroup == 16 ? 16 : 32;               // inputs of one accumulation
+  constexpr std::size_t kStarts = round_up(kBlock / kAccumulated, kPanelRows);  // of a row
+  static_assert(kPrefillPanels * kPanelBytes + (kPrefillRows + MR) * kRowLength * 4 + MR * kStarts * 4 <= matmul_scratch_bytes());
 
   std::uint8_t* unpacked = reinterpret_cast<std::uint8_t*>(scratch);
   float* sums = reinterpret_cast<float*>(unpacked + round_up(kPrefillPanels * kPanelBytes, kLineBytes));
+  std::int32_t* starts = reinterpret_cast<std::int32_t*>(sums + (kPrefillRows + MR) * kRowLength);
   const std::size_t units = F::units(args.k);
+  const std::size_t block_units = div_up(units, div_up(units, kBlockUnits));  // blocks of nearly equal length
 
   for (std::size_t p0 = first; p0 < last; p0 += kPrefillPanels) {
     const std::size_t n_panels = last - p0 < kPrefillPanels ? last - p0 : kPrefillPanels;
     for (std::size_t m0 = 0; m0 < args.m; m0 += kPrefillRows) {
       const std::size_t n_rows = args.m - m0 < kPrefillRows ? args.m - m0 : kPrefillRows;
-      for (std::size_t u0 = 0; u0 < units; u0 += kBlockUnits) {
-        const std::size_t n_units = units - u0 < kBlockUnits ? units - u0 : kBlockUnits;
+      for (std::size_t u0 = 0; u0 < units; u0 += block_units) {
+        const std::size_t n_units = units - u0 < block_units ? units - u0 : block_units;
         const std::size_t inputs = n_units * F::kUnit;
         const std::size_t steps = div_up(inputs, U::kUnit);
-        for (std::size_t p = 0; p < n_panels; ++p) {
-          const std::uint8_t* panel = args.weights + (p0 + p) * args.panel_bytes + F::kPrefixBytes;
-          std::uint8_t* out = unpacked + p * kPanelBytes;
-          UnpackUnits<F, U>(panel + u0 * F::kUnitBytes, n_units, out);
-          if constexpr (F::kBits == 0) {  // 20-input lines end inside a 32-input step: zero activations, any code
-            std::memset(out + inputs / kQuad * kLineBytes, 0, (steps * kStepInputs - inputs) / kQuad * kLineBytes);
-          }
-        }
-        // One tile shape: rows past the last repeat it into spare rows of sums, panels past the last are whatever the
-        // scratch holds, and nobody stores them.
-        for (std::size_t p = 0; p < n_panels; p += kSweepPanels) {
-          for (std::size_t m = 0; m < n_rows; m += MR) {
-            XRow rows[MR];
-            for (std::size_t r = 0; r < MR; ++r) {
-              rows[r] = RowOf(args.x, m0 + (m + r < n_rows ? m + r : n_rows - 1));
-              if constexpr (F::kGroup == 0) rows[r].codes += u0 * F::kUnit;
-              else rows[r] = Advance(rows[r], u0 * F::kUnit);
+        SweepBlock block{{}, u0 == 0, u0 + n_units == units};
+        const std::uint8_t* panels[kPrefillPanels];
+        for (std::size_t p = 0; p < kPrefillPanels; ++p) {  // panels past the last repeat it, and nobody stores them
+          const std::uint8_t* panel = args.weights + (p0 + (p < n_panels ? p : n_panels - 1)) * args.panel_bytes;
+          block.w_scales[p] = reinterpret_cast<const float*>(panel);
+          panel += F::kPrefixBytes + u0 * F::kUnitBytes;
+          panels[p] = kInPlace ? panel : unpacked + (p < n_panels ? p : n_panels - 1) * kPanelBytes;
+          if constexpr (!kInPlace) {
+            if (p >= n_panels) continue;
+            std::uint8_t* out = unpacked + p * kPanelBytes;
+            UnpackUnits<F, U>(panel, n_units, out);
+            if constexpr (F::kBits == 0) {  // 20-input lines end inside a 32-input step: zero activations, any code
+              std::memset(out + inputs / kQuad * kLineBytes, 0, (steps * kStepInputs - inputs) / kQuad * kLineBytes);
             }
-            SweepTile<U, Dot, MR, kSweepPanels>(unpacked + p * kPanelBytes, kPanelBytes, steps, rows, kZero,
-                                                sums + m * kRowLength + p * kPanelRows, u0 == 0);
           }
         }
-      }
-      for (std::size_t m = 0; m < n_rows; ++m) {
-        float* row_sums = sums + m * kRowLength;
-        if constexpr (F::kGroup == 0) {  // int32 sums become values in place
-          const XRow row = RowOf(args.x, m0 + m);
-          for (std::size_t p = 0; p < n_panels; ++p) {
-            const float* w_scale = reinterpret_cast<const float*>(args.weights + (p0 + p) * args.panel_bytes);
-            Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-              float* at = row_sums + p * kPanelRows + v * kLanes;
-              const VI sum = hn::Add(hn::LoadU(DI(), reinterpret_cast<const std::int32_t*>(at)), hn::Set(DI(), -kZero * row.sums[0]));
-              const VF scale = hn::Mul(hn::LoadU(DF(), w_scale + v * kLanes), hn::Set(DF(), row.scales[0]));
-              hn::StoreU(hn::Mul(hn::ConvertTo(DF(), sum), scale), DF(), at);
-            });
+        for (std::size_t m = 0; m < n_rows; m += MR) {
+          const std::size_t live = n_rows - m < MR ? n_rows - m : MR;
+          float* tile = units == block_units ? sums : sums + m * kRowLength;  // one block: the same few lines again
+          XRow rows[MR];
+          for (std::size_t r = 0; r < MR; ++r) {  // rows past the last repeat it
+            rows[r] = RowOf(args.x, m0 + m + (r < live ? r : live - 1));
+            rows[r].starts = starts + r * kStarts;
+            if constexpr (F::kGroup == 0) {
+              rows[r].codes += u0 * F::kUnit;
+              starts[r * kStarts] = -kZero * *rows[r].sums;
+            } else {
+              const std::int32_t* x_sums = (kAccumulated == 16 ? rows[r].sums16 : rows[r].sums) + u0 * F::kUnit / kAccumulated;
+              const std::int32_t* starts_of_row = rows[r].starts;
+              rows[r] = Advance(rows[r], u0 * F::kUnit);
+              rows[r].starts = starts_of_row;
+              for (std::size_t i = 0; i < inputs / kAccumulated; i += kLanes) {  // whole vectors: sums are padded
+                const VI start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(hn::LoadU(DI(), x_sums + i)));
+                hn::StoreU(start, DI(), starts + r * kStarts + i);
+              }
+            }
           }
+          if (block.last) {  // the lines of y come in while the tile is computed: 13 % of the time otherwise
+            for (std::size_t r = 0; r < live; r += args.x_parts) {
+              const float* to = args.y + (m0 + m + r) / args.x_parts * args.y_stride + p0 * kPanelRows / (args.epilogue.gated ? 2 : 1);
+              for (std::size_t p = 0; p < n_panels; p += args.epilogue.gated ? 2 : 1) __builtin_prefetch(to + p * kPanelRows, 1);
+            }
+          }
+          for (std::size_t p = 0; p < n_panels; p += kSweepPanels) {
+            SweepBlock part = block;
+            for (std::size_t i = 0; i < kSweepPanels; ++i) part.w_scales[i] = block.w_scales[p + i];
+            SweepTile<U, Dot, MR, kSweepPanels>(panels + p, steps, rows, tile + p * kPanelRows, part);
+          }
+          if (block.last) StoreRows(args, m0 + m, live, p0, args.epilogue.gated ? 2 : 1, n_panels, tile, kRowLength);
         }
       }
-      StoreRows(args, m0, n_rows, p0, args.epilogue.gated ? 2 : 1, n_panels, sums, kRowLength);
     }
   }
 }

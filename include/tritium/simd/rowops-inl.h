@@ -105,10 +105,12 @@ inline HWY_NOINLINE void RopeHalf(float* x, const float* cosine, const float* si
 }
 /// y = activation(gate) * up; up null: y = activation(gate). y may be gate.
 inline HWY_NOINLINE void Gate(Activation activation, const float* gate, const float* up, std::size_t n, float* y) {
-  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
-    VF v = Activate(activation, LoadPiece(gate + i, count));
-    if (up != nullptr) v = hn::Mul(v, LoadPiece(up + i, count));
-    StorePiece(v, y + i, count);
+  WithActivation(activation, [&](auto kind) TRITIUM_LAMBDA {
+    ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+      VF v = ActivateAs<kind>(LoadPiece(gate + i, count));
+      if (up != nullptr) v = hn::Mul(v, LoadPiece(up + i, count));
+      StorePiece(v, y + i, count);
+    });
   });
 }
 
