@@ -551,9 +551,9 @@ class Parser {
     }
     if (t.type != Type::op) return Binding::none;
     static constexpr std::pair<std::string_view, Binding> kOps[] = {
-        {"==", Binding::compare}, {"!=", Binding::compare}, {"<", Binding::compare},   {"<=", Binding::compare},
-        {">", Binding::compare},  {">=", Binding::compare}, {"+", Binding::sum},       {"-", Binding::sum},
-        {"~", Binding::concat},   {"*", Binding::product},  {"/", Binding::product},   {"//", Binding::product},
+        {"==", Binding::compare}, {"!=", Binding::compare}, {"<", Binding::compare}, {"<=", Binding::compare},
+        {">", Binding::compare},  {">=", Binding::compare}, {"+", Binding::sum},     {"-", Binding::sum},
+        {"~", Binding::concat},   {"*", Binding::product},  {"/", Binding::product}, {"//", Binding::product},
         {"%", Binding::product},  {"**", Binding::power}};
     for (const auto& [text, binding] : kOps) {
       if (t.text == text) return binding;
@@ -611,8 +611,9 @@ class Parser {
 
   TRITIUM_NOINLINE Result<ExprPtr> arithmetic(Binding binding, ExprPtr left) {
     static constexpr std::pair<std::string_view, Arithmetic> kOps[] = {
-        {"+", Arithmetic::add},           {"-", Arithmetic::subtract}, {"*", Arithmetic::multiply}, {"/", Arithmetic::divide},
-        {"//", Arithmetic::floor_divide}, {"%", Arithmetic::modulo},   {"**", Arithmetic::power}};
+        {"+", Arithmetic::add},    {"-", Arithmetic::subtract},      {"*", Arithmetic::multiply},
+        {"/", Arithmetic::divide}, {"//", Arithmetic::floor_divide}, {"%", Arithmetic::modulo},
+        {"**", Arithmetic::power}};
     auto node = make<Binary>(current().line);
     for (const auto& [text, op] : kOps) {
       if (current().text == text) node->op = op;

@@ -29,8 +29,8 @@ namespace jinja {
 
 class Heap;
 
-/// What a render may use. A step is a node evaluated, an item iterated or 16 bytes of text moved; what takes longer, such
-/// as a call or a comparison in a sort, counts as several, so that a step is about 10 ns.
+/// What a render may use. A step is a node evaluated, an item iterated or 16 bytes of text moved; what takes longer,
+/// such as a call or a comparison in a sort, counts as several, so that a step is about 10 ns.
 struct Limits {
   std::uint64_t fuel = 50'000'000;          ///< steps of one render, whatever they are nested in
   std::uint32_t depth = 200;                ///< nesting of the syntax, of calls and of data
