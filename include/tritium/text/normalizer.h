@@ -20,11 +20,10 @@ TRITIUM_NAMESPACE_BEGIN
 
 enum class NormalForm : std::uint8_t { nfc, nfd, nfkc, nfkd };
 
-/// Replaces `text` (valid UTF-8) by its normal form. Time O(n log n).
-inline Status normalize_unicode(NormalForm form, std::string& text) {
-  bool ascii = true;
-  for (const char c : text) ascii = ascii && static_cast<unsigned char>(c) < 0x80;
-  if (ascii) return {};
+namespace detail {
+
+// Appends the normal form of `text` to `out`.
+inline Status normalize_run(NormalForm form, std::string_view text, std::string& out) {
   const bool compose = form == NormalForm::nfc || form == NormalForm::nfkc;
   const int decompose_options =
       UTF8PROC_STABLE | UTF8PROC_DECOMPOSE |
@@ -32,7 +31,6 @@ inline Status normalize_unicode(NormalForm form, std::string& text) {
 
   std::vector<utf8proc_int32_t> points;
   points.reserve(text.size());
-  std::vector<std::size_t> sortable;  // reused run of marks
   for (std::string_view rest = text; !rest.empty();) {
     const CodePoint unit = decode_utf8(rest);
     rest.remove_prefix(unit.length);
@@ -71,8 +69,31 @@ inline Status normalize_unicode(NormalForm form, std::string& text) {
     if (composed < 0) return Error{Errc::invalid_argument, "text cannot be brought to a Unicode normal form"};
     length = static_cast<std::size_t>(composed);
   }
-  text.clear();
-  for (std::size_t i = 0; i < length; ++i) append_utf8(static_cast<char32_t>(points[i]), text);
+  for (std::size_t i = 0; i < length; ++i) append_utf8(static_cast<char32_t>(points[i]), out);
+  return {};
+}
+
+}  // namespace detail
+
+/// Replaces `text` (valid UTF-8) by its normal form. Time O(n log n); only the parts around characters beyond ASCII are
+/// worked on, since ASCII is its own normal form unless a mark follows.
+inline Status normalize_unicode(NormalForm form, std::string& text) {
+  const auto ascii = [&](std::size_t i) { return static_cast<unsigned char>(text[i]) < 0x80; };
+  std::string out;
+  std::size_t done = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (ascii(at)) continue;
+    const std::size_t begin = std::max(done, at == 0 ? 0 : at - 1);  // with the ASCII character that a mark may join
+    std::size_t end = at;
+    while (end < text.size() && !(ascii(end) && (end + 1 == text.size() || ascii(end + 1)))) ++end;
+    if (out.capacity() == 0) out.reserve(text.size());
+    out.append(text, done, begin - done);
+    TRITIUM_TRY(detail::normalize_run(form, std::string_view(text).substr(begin, end - begin), out));
+    done = at = end;
+  }
+  if (done == 0) return {};
+  out.append(text, done);
+  text = std::move(out);
   return {};
 }
 
