@@ -69,6 +69,12 @@ class Session {
       keep = 0;
       (void)decoder_->rewind(0);
     }
+    TRITIUM_ASSIGN(const bool ready, decoder_->prepare(prompt.size()));
+    if (!ready) {
+      keep = 0;
+      (void)decoder_->rewind(0);
+      TRITIUM_TRY(decoder_->prepare(prompt.size()));
+    }
     tokens_.resize(keep);
     for (std::size_t at = keep; at < prompt.size();) {
       if (options.cancelled && options.cancelled()) return Error{Errc::cancelled, "cancelled"};
@@ -143,7 +149,16 @@ class Session {
       if (!flush(false)) return Finish::cancelled;
       if (stats.new_tokens == options.max_tokens) break;
       if (decoder_->position() == decoder_->context()) return stream.finish(text), flush(true), Finish::context_full;
-      TRITIUM_TRY(step({&id, 1}, true));
+      TRITIUM_ASSIGN(const bool ready, decoder_->prepare(decoder_->position() + 1));
+      if (ready) {
+        TRITIUM_TRY(step({&id, 1}, true));
+      } else {  // the text has outgrown its rotary embedding: read it again, as transformers does
+        std::vector<std::int32_t> all = tokens_;
+        all.push_back(id);
+        tokens_.clear();
+        (void)decoder_->rewind(0);
+        TRITIUM_TRY(read(all));
+      }
     }
     stream.finish(text);
     flush(true);

@@ -19,7 +19,7 @@ class Attention {
   /// What one call attends with. Row r of q is position first_position + r.
   struct Batch {
     const LayerSpec* layer = nullptr;
-    std::size_t layer_index = 0;
+    std::size_t cache_layer = 0;  ///< whose keys and values are read: usually the layer's own
     std::size_t rows = 0;
     std::size_t first_position = 0;
     const float* q = nullptr;  ///< (rows, n_heads * head_dim), rows q_stride apart
@@ -54,7 +54,7 @@ class Attention {
   /// Attends with every row of the batch; results are then read with row().
   void run(Workspace& workspace, KvCache& cache, const Batch& batch) {
     batch_ = batch;
-    stride_ = cache.value_stride(batch.layer_index);
+    stride_ = cache.value_stride(batch.cache_layer);
     if (batch.rows <= kFewRows) {
       run_few(workspace, cache);
     } else {
@@ -121,7 +121,7 @@ class Attention {
   void run_segment(Workspace& workspace, KvCache& cache, std::size_t kv_head, std::size_t segment, const AttentionQuery* queries,
                    std::size_t n_queries) const {
     AttentionArgs args;
-    cache.segment(batch_.layer_index, kv_head, segment * kAttentionSegment, args);
+    cache.segment(batch_.cache_layer, kv_head, segment * kAttentionSegment, args);
     args.queries = queries;
     args.n_queries = n_queries;
     args.scale = batch_.scale;

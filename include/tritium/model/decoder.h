@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "tritium/model/attention.h"
+#include "tritium/model/delta_net.h"
+#include "tritium/model/moe.h"
 #include "tritium/model/rope.h"
 
 TRITIUM_NAMESPACE_BEGIN
@@ -39,19 +41,23 @@ class Decoder {
       }
       const std::size_t batch = std::min(std::max<std::size_t>(options.max_batch, 1), context);
       std::unique_ptr<Decoder> d(new Decoder(model));
-      std::size_t max_k = spec.hidden;
+      std::size_t max_k = std::max(spec.hidden, spec.delta_net.v_width());
       for (const LayerSpec& l : spec.layers) {
-        d->max_qkv_ = std::max(d->max_qkv_, (l.n_heads + 2 * l.n_kv_heads) * l.head_dim);
+        d->max_qkv_ = std::max(d->max_qkv_, (l.n_heads * (spec.attention_gate ? 2 : 1) + 2 * l.n_kv_heads) * l.head_dim);
         d->max_ffn_ = std::max(d->max_ffn_, l.ffn_dim);
         max_k = std::max({max_k, l.n_heads * l.head_dim, l.ffn_dim});
       }
+      max_k = std::max({max_k, spec.moe.ffn_dim, spec.moe.shared_ffn_dim});
+      d->max_batch_ = batch;
       TRITIUM_ASSIGN(OpContext ops, OpContext::create(executor));
-      TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), batch, max_k, spec.hidden));
+      TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), Moe::gathered_rows(spec, batch), max_k, spec.hidden));
       d->workspace_ = std::make_unique<Workspace>(std::move(workspace));
       TRITIUM_ASSIGN(d->cache_, KvCache::create(spec, context, batch, options.kv));
       TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch));
+      TRITIUM_ASSIGN(d->moe_, Moe::create(spec, batch));
+      TRITIUM_ASSIGN(d->delta_net_, DeltaNet::create(spec, batch));
       for (const RopeSpec& rope : spec.ropes) {
-        TRITIUM_ASSIGN(RopeTable table, make_rope_table(rope, context));
+        TRITIUM_ASSIGN(RopeTable table, make_rope_table(rope, 1));
         TRITIUM_ASSIGN(Array<float> rows, Array<float>::allocate(batch * table.half() * 2));
         d->ropes_.push_back({std::move(table), std::move(rows)});
       }
@@ -66,18 +72,42 @@ class Decoder {
 
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] std::size_t context() const { return cache_.capacity(); }
-  [[nodiscard]] std::size_t max_batch() const { return workspace_->max_batch(); }
+  [[nodiscard]] std::size_t max_batch() const { return max_batch_; }
   [[nodiscard]] std::size_t position() const { return position_; }
   [[nodiscard]] std::size_t kv_bytes() const { return cache_.bytes(); }
   [[nodiscard]] OpContext& ops() { return workspace_->context(); }
 
-  /// Forgets positions from `position` on. False when a windowed layer no longer holds what they would need: the caller
-  /// then starts again from 0.
+  /// Forgets positions from `position` on. False when that cannot be undone (a windowed layer no longer holds what they
+  /// would need, a recurrent layer keeps no history): the caller then starts again from 0.
   [[nodiscard]] bool rewind(std::size_t position) {
     if (position > position_) return false;
-    if (position != 0 && !cache_.holds(position, high_water_)) return false;
+    if (position == position_) return true;
+    if (position != 0 && (delta_net_.any() || !cache_.holds(position, high_water_))) return false;
     position_ = position;
-    if (position == 0) high_water_ = 0;
+    if (position == 0) {
+      high_water_ = 0;
+      length_ = 0;
+      delta_net_.reset();
+    }
+    return true;
+  }
+
+  /// Tells how long the sequence is going to be. Some rotary embeddings depend on it (LongRoPE has one set of frequencies
+  /// up to the trained length and one beyond; NTK scalings grow the base with a long prompt). False when positions are in
+  /// the cache that were rotated for another length: the caller rewinds to 0 and reads them again.
+  /// Errors: out_of_memory.
+  Result<bool> prepare(std::size_t length) {
+    for (std::size_t i = 0; i < ropes_.size(); ++i) {
+      const RopeSpec& rope = model_.spec.ropes[i];
+      if (!rope.depends_on_length()) continue;
+      const bool was_long = length_ > rope.original_context;
+      const bool is_long = std::max(length, length_) > rope.original_context;
+      if (position_ != 0 && was_long == is_long) continue;  // NTK bases stay as the prompt decided
+      if (position_ != 0 && rope.scaling == RopeScaling::longrope) return false;
+      if (position_ != 0) continue;
+      TRITIUM_ASSIGN(ropes_[i].table, make_rope_table(rope, length));
+    }
+    length_ = position_ == 0 ? length : std::max(length, length_);
     return true;
   }
 
@@ -86,25 +116,29 @@ class Decoder {
   Status forward(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
     const ModelSpec& spec = model_.spec;
     TRITIUM_TRY(check(tokens));
+    TRITIUM_ASSIGN(const bool ready, prepare(position_ + tokens.size()));
+    if (!ready) return Error{Errc::out_of_range, "the sequence outgrows the rotary embedding it began with: prepare() it from position 0"};
     rows_ = tokens.size();
     first_row_ = 0;
     embed(tokens);
     for (std::size_t i = 0; i < spec.n_layers(); ++i) {
-      const LayerWeights& w = model_.weights.layers[i];
-      const bool parallel = spec.residual == Residual::parallel;
-      project_qkv(i, parallel);
-      rotate_and_store(i);
-      if (i + 1 == spec.n_layers() && wanted == Logits::last) keep_last_row();  // nobody reads the others any more
-      attend(i);
-      add_branch(w.attn_output, w.attn_post_norm, heads(i), [&](std::size_t r, float* out) {
-        attention_.row(kernels(), r, out);
-        normalize(w.attn_sub_norm, out, heads(i), out);
-      });
-      if (!parallel) project_mlp(i);
-      add_branch(w.down, w.ffn_post_norm, spec.layers[i].ffn_dim, [&](std::size_t r, float* out) {
-        activate(i, r, out);
-        normalize(w.ffn_sub_norm, out, spec.layers[i].ffn_dim, out);
-      });
+      const bool last_rows = i + 1 == spec.n_layers() && wanted == Logits::last;  // nobody reads the others any more
+      if (spec.layers[i].mixer == Mixer::delta_net) {
+        mix_recurrently(i);
+        if (last_rows) keep_last_row();
+      } else {
+        project_qkv(i);
+        rotate_and_store(i);
+        if (last_rows) keep_last_row();
+        attend(i);
+      }
+      add_mixed(i);
+      if (spec.layers[i].moe) {
+        add_experts(i);
+      } else {
+        if (spec.residual == Residual::sequential) project_mlp(i);
+        add_mlp(i);
+      }
     }
     position_ += tokens.size();
     high_water_ = std::max(high_water_, position_);
@@ -151,22 +185,25 @@ class Decoder {
     }
   }
 
-  void project_qkv(std::size_t i, bool with_mlp) {
+  void project_qkv(std::size_t i) {
     const LayerWeights& w = model_.weights.layers[i];
     outputs_.clear();
     append_outputs(outputs_, w.qkv, {qkv_.data(), rows_, max_qkv_});
-    if (with_mlp) append_mlp(i);
+    if (model_.spec.residual == Residual::parallel) append_mlp(i);  // the same norm feeds both
     workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), model_.spec.hidden, out); }, outputs_);
   }
 
   void rotate_and_store(std::size_t i) {
-    const LayerSpec& l = model_.spec.layers[i];
+    const ModelSpec& spec = model_.spec;
+    const LayerSpec& l = spec.layers[i];
     const LayerWeights& w = model_.weights.layers[i];
+    const bool own_keys = l.kv_source < 0;
     workspace_->for_rows(rows_, [&](std::size_t r) {
       float* q = qkv_.data() + r * max_qkv_;
       float* k = q + l.n_heads * l.head_dim;
-      const float* v = k + l.n_kv_heads * l.head_dim;
-      for (std::size_t head = 0; head < l.n_heads + l.n_kv_heads; ++head) {
+      float* v = k + l.n_kv_heads * l.head_dim;
+      if (l.v_is_k) std::memcpy(v, k, l.n_kv_heads * l.head_dim * sizeof(float));
+      for (std::size_t head = 0; head < l.n_heads + (own_keys ? l.n_kv_heads : 0); ++head) {
         float* x = q + head * l.head_dim;
         normalize(head < l.n_heads ? w.q_norm : w.k_norm, x, l.head_dim, x);
         if (l.rope >= 0) {
@@ -175,8 +212,16 @@ class Decoder {
           kernels().rope_half(x, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half], half);
         }
       }
+      const std::size_t position = position_ + r;
+      if (spec.log_n_context != 0 && position >= spec.log_n_context) {
+        const double scale = std::log(static_cast<double>(position + 1)) / std::log(static_cast<double>(spec.log_n_context));
+        kernels().scale(q, static_cast<float>(scale), l.n_heads * l.head_dim);
+      }
+      if (!own_keys) return;
       for (std::size_t head = 0; head < l.n_kv_heads; ++head) {
-        cache_.store(kernels(), i, head, position_ + r, k + head * l.head_dim, v + head * l.head_dim);
+        float* value = v + head * l.head_dim;
+        if (spec.value_norm) kernels().rms_norm(value, nullptr, l.head_dim, spec.norm_eps, value);
+        cache_.store(kernels(), i, head, position, k + head * l.head_dim, value);
       }
     });
   }
@@ -189,7 +234,7 @@ class Decoder {
   void attend(std::size_t i) {
     Attention::Batch batch;
     batch.layer = &model_.spec.layers[i];
-    batch.layer_index = i;
+    batch.cache_layer = model_.spec.layers[i].kv_source < 0 ? i : static_cast<std::size_t>(model_.spec.layers[i].kv_source);
     batch.rows = rows_;
     batch.first_position = position_ + first_row_;
     batch.q = qkv_.data() + first_row_ * max_qkv_;
@@ -197,6 +242,48 @@ class Decoder {
     batch.scale = model_.spec.attention_scale;
     batch.soft_cap = model_.spec.attention_cap;
     attention_.run(*workspace_, cache_, batch);
+  }
+
+  void mix_recurrently(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    outputs_.clear();
+    delta_net_.append(w.delta_net, rows_, outputs_);
+    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), model_.spec.hidden, out); }, outputs_);
+    delta_net_.run(*workspace_, w.delta_net, i, rows_);
+  }
+
+  void add_mixed(std::size_t i) {
+    const ModelSpec& spec = model_.spec;
+    const LayerSpec& l = spec.layers[i];
+    const LayerWeights& w = model_.weights.layers[i];
+    if (l.mixer == Mixer::delta_net) {
+      add_branch(w.delta_net.out, w.attn_post_norm, spec.delta_net.v_width(),
+                 [&](std::size_t r, float* out) { delta_net_.row(kernels(), w.delta_net, first_row_ + r, out); });
+      return;
+    }
+    const std::size_t width = l.n_heads * l.head_dim;
+    add_branch(w.attn_output, w.attn_post_norm, width, [&](std::size_t r, float* out) {
+      attention_.row(kernels(), r, out);
+      if (spec.attention_gate) {
+        const float* gate = qkv_.data() + (first_row_ + r) * max_qkv_ + width + 2 * l.n_kv_heads * l.head_dim;
+        kernels().gate(Activation::sigmoid, gate, out, width, out);
+      }
+      normalize(w.attn_sub_norm, out, width, out);
+    });
+  }
+
+  void add_mlp(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    const std::size_t ffn = model_.spec.layers[i].ffn_dim;
+    add_branch(w.down, w.ffn_post_norm, ffn, [&](std::size_t r, float* out) {
+      activate(i, r, out);
+      normalize(w.ffn_sub_norm, out, ffn, out);
+    });
+  }
+
+  void add_experts(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    moe_.run(*workspace_, w.moe, rows_, [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, h(0), model_.spec.hidden);
   }
 
   /// h += post_norm(W rows), the end of either half of a layer.
@@ -256,7 +343,7 @@ class Decoder {
     if (model_.weights.head) {
       append_outputs(outputs_, model_.weights.head, y);
     } else {
-      outputs_.push_back({&model_.weights.embedding, y, {}});
+      append_output(outputs_, model_.weights.embedding, y);
     }
     const std::size_t skip = rows_ - n;
     workspace_->project(n, spec.hidden, [&](std::size_t r, float* out) { normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out); }, outputs_, true);
@@ -276,7 +363,6 @@ class Decoder {
 
   [[nodiscard]] const KernelTable& kernels() const { return workspace_->kernels(); }
   [[nodiscard]] float* h(std::size_t r) { return h_.data() + (first_row_ + r) * model_.spec.hidden; }
-  [[nodiscard]] std::size_t heads(std::size_t i) const { return model_.spec.layers[i].n_heads * model_.spec.layers[i].head_dim; }
   [[nodiscard]] MatrixView<float> gate_rows(std::size_t ffn) { return {gate_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_}; }
   [[nodiscard]] MatrixView<float> up_rows(std::size_t ffn) { return {up_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_}; }
 
@@ -295,12 +381,16 @@ class Decoder {
   std::unique_ptr<Workspace> workspace_;
   KvCache cache_;
   Attention attention_;
+  Moe moe_;
+  DeltaNet delta_net_;
   std::vector<Rope> ropes_;
   std::vector<MatmulOutput> outputs_;
+  std::size_t max_batch_ = 0;
   std::size_t max_qkv_ = 0;
   std::size_t max_ffn_ = 0;
   std::size_t position_ = 0;    // of the next token
   std::size_t high_water_ = 0;  // furthest position written since the last start
+  std::size_t length_ = 0;      // that rotary embeddings were prepared for
   std::size_t rows_ = 0;        // of the batch under way
   std::size_t first_row_ = 0;   // where its live rows begin
   Array<float> h_;              // (batch, hidden) residual stream

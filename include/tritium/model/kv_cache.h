@@ -27,6 +27,10 @@ class KvCache {
       cache.layers_.reserve(spec.n_layers());
       for (const LayerSpec& l : spec.layers) {
         Layer layer;
+        if (l.mixer != Mixer::attention || l.kv_source >= 0) {  // no keys of its own
+          cache.layers_.push_back(std::move(layer));
+          continue;
+        }
         layer.n_heads = l.n_kv_heads;
         layer.head_dim = l.head_dim;
         layer.window = l.window;

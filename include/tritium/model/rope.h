@@ -21,16 +21,34 @@ inline double yarn_dimension(const RopeSpec& rope, double rotations) {
 
 }  // namespace detail
 
-/// Table for sequences of up to `max_positions`: longrope chooses its set by it.
-inline Result<RopeTable> make_rope_table(const RopeSpec& rope, std::size_t max_positions) {
+/// The base for a sequence of `length` positions.
+inline double rope_base(const RopeSpec& rope, std::size_t length) {
+  const auto d = static_cast<double>(rope.rotary_dim);
+  const auto n = static_cast<double>(length);
+  const auto original = static_cast<double>(rope.original_context);
+  if (length <= rope.original_context || rope.rotary_dim <= 2) return rope.base;
+  double alpha = 1.0;
+  if (rope.scaling == RopeScaling::dynamic_ntk) alpha = rope.factor * n / original - (rope.factor - 1.0);
+  if (rope.scaling == RopeScaling::qwen_ntk) alpha = std::max(1.0, std::exp2(std::ceil(std::log2(n / original) + 1.0)) - 1.0);
+  return rope.base * std::pow(alpha, d / (d - 2.0));
+}
+
+/// Table for a sequence of `length` positions, which some scalings depend on.
+inline Result<RopeTable> make_rope_table(const RopeSpec& rope, std::size_t length) {
   return no_throw([&]() -> Result<RopeTable> {
     const std::size_t half = rope.rotary_dim / 2;
+    const double base = rope_base(rope, length);
     std::vector<double> frequency(half);
     for (std::size_t i = 0; i < half; ++i) {
-      frequency[i] = std::pow(rope.base, -2.0 * static_cast<double>(i) / static_cast<double>(rope.rotary_dim));
+      frequency[i] = std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(rope.rotary_dim));
     }
     switch (rope.scaling) {
-      case RopeScaling::none: break;
+      case RopeScaling::none:
+      case RopeScaling::dynamic_ntk:
+      case RopeScaling::qwen_ntk: break;
+      case RopeScaling::proportional:
+        for (std::size_t i = rope.rotated_pairs; i < half; ++i) frequency[i] = 0.0;
+        break;
       case RopeScaling::linear:
         for (double& f : frequency) f /= rope.factor;
         break;
@@ -48,8 +66,10 @@ inline Result<RopeTable> make_rope_table(const RopeSpec& rope, std::size_t max_p
         break;
       }
       case RopeScaling::yarn: {
-        const double low = std::max(std::floor(detail::yarn_dimension(rope, rope.beta_fast)), 0.0);
-        double high = std::min(std::ceil(detail::yarn_dimension(rope, rope.beta_slow)), static_cast<double>(rope.rotary_dim) - 1.0);
+        double low = detail::yarn_dimension(rope, rope.beta_fast);
+        double high = detail::yarn_dimension(rope, rope.beta_slow);
+        low = std::max(rope.truncate ? std::floor(low) : low, 0.0);
+        high = std::min(rope.truncate ? std::ceil(high) : high, static_cast<double>(rope.rotary_dim) - 1.0);
         if (high == low) high += 0.001;
         for (std::size_t i = 0; i < half; ++i) {
           const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
@@ -59,7 +79,7 @@ inline Result<RopeTable> make_rope_table(const RopeSpec& rope, std::size_t max_p
       }
       case RopeScaling::longrope:
       case RopeScaling::divisors: {
-        const bool use_long = rope.scaling == RopeScaling::longrope && max_positions > rope.original_context;
+        const bool use_long = rope.scaling == RopeScaling::longrope && length > rope.original_context;
         const std::vector<float>& divisor = use_long ? rope.long_divisors : rope.divisors;
         if (divisor.size() != half) {
           return make_error(Errc::invalid_file, "rope factors", "rope scaling", std::to_string(half) + " values", std::to_string(divisor.size()));

@@ -26,11 +26,14 @@ enum class Residual : std::uint8_t {
 
 enum class RopeScaling : std::uint8_t {
   none,
-  linear,    ///< angles divided by factor
-  llama3,    ///< low frequencies divided by factor, high ones kept, a ramp between
-  yarn,      ///< a ramp over dimensions, cos and sin scaled
-  longrope,  ///< a divisor for each frequency, one set short and one long, cos and sin scaled
-  divisors,  ///< a divisor for each frequency, as stored in the file
+  linear,        ///< angles divided by factor
+  dynamic_ntk,   ///< base grown with the length of the sequence past original_context
+  qwen_ntk,      ///< base grown in powers of two of that length (Qwen 1)
+  llama3,        ///< low frequencies divided by factor, high ones kept, a ramp between
+  yarn,          ///< a ramp over dimensions, cos and sin scaled
+  longrope,      ///< a divisor for each frequency, one set for short sequences and one for long ones, cos and sin scaled
+  divisors,      ///< a divisor for each frequency, as stored in the file
+  proportional,  ///< the first rotated_pairs frequencies as of the whole head, the others zero
 };
 
 /// One rotary embedding; layers refer to it by index. Pairs are (x_i, x_(i + rotary_dim / 2)) after loading.
@@ -39,14 +42,56 @@ struct RopeSpec {
   std::size_t rotary_dim = 0;  ///< leading dimensions of a head that are rotated; even
   RopeScaling scaling = RopeScaling::none;
   double factor = 1.0;
-  double low_freq_factor = 1.0;    ///< llama3
-  double high_freq_factor = 4.0;   ///< llama3
-  double beta_fast = 32.0;         ///< yarn
-  double beta_slow = 1.0;          ///< yarn
-  double magnitude = 1.0;          ///< multiplies cos and sin (yarn, longrope)
+  double low_freq_factor = 1.0;   ///< llama3
+  double high_freq_factor = 4.0;  ///< llama3
+  double beta_fast = 32.0;        ///< yarn
+  double beta_slow = 1.0;         ///< yarn
+  bool truncate = true;           ///< yarn: the ramp's ends are whole dimensions
+  double magnitude = 1.0;         ///< multiplies cos and sin (yarn, longrope)
   std::size_t original_context = 0;
+  std::size_t rotated_pairs = 0;     ///< proportional
   std::vector<float> divisors;       ///< of each frequency: divisors, or longrope's short set
   std::vector<float> long_divisors;  ///< longrope, for sequences past original_context
+
+  /// Whether frequencies depend on how long the sequence gets.
+  [[nodiscard]] bool depends_on_length() const {
+    return scaling == RopeScaling::dynamic_ntk || scaling == RopeScaling::qwen_ntk || scaling == RopeScaling::longrope;
+  }
+};
+
+/// How a layer mixes positions.
+enum class Mixer : std::uint8_t {
+  attention,
+  delta_net,  ///< gated delta rule: a recurrent state instead of a cache
+};
+
+/// How a mixture-of-experts layer picks experts from its router's logits s.
+enum class Router : std::uint8_t {
+  softmax,          ///< p = softmax(s), the top k, weighted by p
+  softmax_renorm,   ///< the same, weights divided by their sum
+  sparse_mixer,     ///< PhiMoE: two maxima, each weighted by a softmax over its near equals
+};
+
+struct MoeSpec {
+  std::size_t n_experts = 0;
+  std::size_t top_k = 0;
+  std::size_t ffn_dim = 0;         ///< of one expert
+  Router router = Router::softmax_renorm;
+  float jitter = 0.01f;            ///< sparse_mixer: how near an equal is
+  std::size_t shared_ffn_dim = 0;  ///< of an expert that every token uses; 0: none
+};
+
+/// Sizes of a delta-rule mixer.
+struct DeltaNetSpec {
+  std::size_t n_k_heads = 0;
+  std::size_t n_v_heads = 0;
+  std::size_t k_dim = 0;
+  std::size_t v_dim = 0;
+  std::size_t kernel = 4;         ///< taps of the causal convolution
+  bool tiled_value_heads = false;  ///< value head v uses key head v mod n_k_heads, not v / (n_v_heads / n_k_heads)
+  [[nodiscard]] std::size_t qk_width() const { return n_k_heads * k_dim; }
+  [[nodiscard]] std::size_t v_width() const { return n_v_heads * v_dim; }
+  [[nodiscard]] std::size_t conv_width() const { return 2 * qk_width() + v_width(); }
 };
 
 struct LayerSpec {
@@ -56,6 +101,11 @@ struct LayerSpec {
   std::size_t ffn_dim = 0;
   std::size_t window = 0;  ///< keys a query sees, itself included; 0: all
   int rope = 0;            ///< index into ModelSpec::ropes; -1: no rotation
+  Mixer mixer = Mixer::attention;
+  bool moe = false;
+  int kv_source = -1;      ///< reads the cache of this earlier layer and has no keys and values of its own; -1: its own
+  bool v_is_k = false;     ///< values are the keys before their norm and rotation
+  float sparsity = 0.0f;   ///< > 0: gate values below mean + sparsity * deviation of their row become zero
 };
 
 struct ModelSpec {
@@ -78,8 +128,15 @@ struct ModelSpec {
   float logit_cap = 0.0f;
   bool tied_head = false;
 
+  bool attention_gate = false;       ///< attention's output is multiplied by sigmoid of a gate from the same input
+  bool value_norm = false;           ///< values are RMS-normalised without a weight
+  std::size_t log_n_context = 0;     ///< > 0: queries past it are scaled by ln(position + 1) / ln(log_n_context)
+  bool ternary = false;              ///< linear layers are BitLinears: int8 activations, one scale a row, are the model
+
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
+  MoeSpec moe;
+  DeltaNetSpec delta_net;
 
   std::vector<std::int32_t> eos;  ///< ids that end a text, where the file says so
 

@@ -37,9 +37,35 @@ struct Linear {
   }
 };
 
+struct ExpertWeights {
+  Linear gate_up;  ///< interleaved; or
+  Linear gate, up;
+  Linear down;
+};
+
+struct MoeWeights {
+  Linear router;         ///< (n_experts, hidden)
+  std::vector<ExpertWeights> experts;
+  Linear shared_router;  ///< (1, hidden): sigmoid of it weighs the shared expert; empty: weight 1
+  Linear shared_gate_up, shared_gate, shared_up, shared_down;
+  [[nodiscard]] explicit operator bool() const { return !experts.empty(); }
+};
+
+struct DeltaNetWeights {
+  Linear qkv;                ///< rows: q of all heads, k of all heads, v of all heads
+  Linear z;                  ///< (n_v_heads * v_dim, hidden)
+  Linear ba;                 ///< rows: b of all value heads, then a
+  Array<float> conv;         ///< (kernel, conv_width): transposed
+  Array<float> dt_bias;      ///< (n_v_heads)
+  Array<float> minus_exp_a;  ///< (n_v_heads) -exp(A_log)
+  Norm norm;                 ///< (v_dim)
+  Linear out;                ///< (hidden, n_v_heads * v_dim)
+};
+
 struct LayerWeights {
   Norm attn_norm;       ///< before attention (and, in a parallel layer, before the MLP)
-  Linear qkv;           ///< rows: n_heads * head_dim of q, then n_kv_heads * head_dim of k, then of v
+  Linear qkv;           ///< rows: n_heads * head_dim of q, then n_kv_heads * head_dim of k, of v; a gate's rows last
+  DeltaNetWeights delta_net;
   Norm q_norm, k_norm;  ///< (head_dim), applied to each head
   Norm attn_sub_norm;   ///< (n_heads * head_dim), before the output projection
   Linear attn_output;
@@ -49,6 +75,7 @@ struct LayerWeights {
   Linear gate, up;      ///< apart, when their formats differ; without a gate only `up`
   Norm ffn_sub_norm;    ///< (ffn_dim), before the down projection
   Linear down;
+  MoeWeights moe;       ///< instead of gate, up and down
   Norm ffn_post_norm;
 };
 
@@ -57,12 +84,21 @@ struct Weights {
   std::vector<LayerWeights> layers;
   Norm output_norm;
   Linear head;  ///< empty: the embedding
+  std::size_t experts_per_token = 0;
   /// Bytes of every matrix that one token reads: layers and head.
   [[nodiscard]] std::size_t bytes_per_token() const {
     std::size_t bytes = head ? head.bytes() : embedding.bytes();
     for (const LayerWeights& layer : layers) {
-      for (const Linear* linear : {&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.gate, &layer.up, &layer.down}) {
+      const DeltaNetWeights& d = layer.delta_net;
+      const MoeWeights& m = layer.moe;
+      for (const Linear* linear : {&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.gate, &layer.up, &layer.down, &d.qkv, &d.z, &d.ba,
+                                   &d.out, &m.router, &m.shared_router, &m.shared_gate_up, &m.shared_gate, &m.shared_up, &m.shared_down}) {
         bytes += linear->bytes();
+      }
+      if (m) {  // experts are alike: the ones chosen cost what the first ones do
+        for (std::size_t e = 0; e < std::min(experts_per_token, m.experts.size()); ++e) {
+          for (const Linear* linear : {&m.experts[e].gate_up, &m.experts[e].gate, &m.experts[e].up, &m.experts[e].down}) bytes += linear->bytes();
+        }
       }
     }
     return bytes;

@@ -137,6 +137,13 @@ class Workspace {
   std::vector<Input> own_;  // of each thread
 };
 
+inline void append_output(std::vector<MatmulOutput>& outputs, const PackedMatrix& w, MatrixView<float> y) {
+  MatmulOutput out;
+  out.w = &w;
+  out.y = y;
+  outputs.push_back(out);
+}
+
 /// The outputs of a stack of matrices into consecutive columns of y.
 inline void append_outputs(std::vector<MatmulOutput>& outputs, const Linear& linear, MatrixView<float> y, Epilogue epilogue = {}) {
   std::size_t column = 0;

@@ -9,7 +9,7 @@
 
 TRITIUM_SEAM_BEGIN
 
-enum class Activation : std::uint8_t { none, silu, gelu_tanh, gelu_erf, relu2 };
+enum class Activation : std::uint8_t { none, silu, gelu_tanh, gelu_erf, relu2, sigmoid };
 
 struct Epilogue {
   const float* bias = nullptr;       ///< (n) or null

@@ -80,6 +80,19 @@ struct AttentionArgs {
   float soft_cap = 0.0f;  ///< 0: none
 };
 
+/// One token of one head of the gated delta rule.
+struct DeltaStep {
+  float* state = nullptr;  ///< (k_dim, v_dim)
+  std::size_t k_dim = 0;
+  std::size_t v_dim = 0;
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  float beta = 0.0f;
+  float decay = 1.0f;
+  float* out = nullptr;  ///< (v_dim)
+};
+
 struct KernelTable {
   const char* tier = nullptr;
   MatmulFn matmul[kPackFormatCount] = {};
@@ -98,6 +111,8 @@ struct KernelTable {
   std::size_t (*arg_max)(const float* x, std::size_t n) = nullptr;
   bool (*all_finite)(const float* x, std::size_t n) = nullptr;
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, bool half, void* out) = nullptr;
+  void (*delta_rule)(const DeltaStep& step) = nullptr;
+  void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n, float* out) = nullptr;
 };
 
 /// In order of preference within an architecture.

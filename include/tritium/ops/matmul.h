@@ -28,13 +28,20 @@ struct MatmulInput {
 /// One product of a region.
 struct MatmulOutput {
   const PackedMatrix* w = nullptr;
-  MatrixView<float> y;  ///< (m, n); for a gated epilogue n is that of one of the interleaved matrices
+  MatrixView<float> y;  ///< (rows, n); for a gated epilogue n is that of one of the interleaved matrices
   Epilogue epilogue;
+  /// The rows of the input that are multiplied: [first_row, first_row + rows). Experts of one layer each take theirs.
+  std::size_t first_row = 0;
+  std::size_t rows = kAllRows;
+  static constexpr std::size_t kAllRows = ~std::size_t{0};
+  [[nodiscard]] std::size_t rows_of(std::size_t m) const { return rows == kAllRows ? m : rows; }
 };
 
 namespace detail {
 
-inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std::size_t first_row, std::size_t rows) {
+/// Rows [first, first + rows) of an output's own rows.
+inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std::size_t first, std::size_t rows) {
+  const std::size_t first_row = out.first_row + first;
   const PackedMatrix& w = *out.w;
   MatmulArgs args;
   args.weights = w.data();
@@ -47,19 +54,19 @@ inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std
     args.x_f32 = x.f32.data + first_row * x.f32.stride;
     args.x_stride = x.f32.stride;
   } else {
-    const std::size_t first = first_row * x.parts;
+    const std::size_t codes_row = first_row * x.parts;
     args.m = rows * x.parts;
     args.x_parts = x.parts;
     args.x = f.activation_group() == 0 ? x.q8_row : x.q8_group;
-    args.x.codes += first * args.x.stride;
-    args.x.scales += first * args.x.groups;
-    args.x.sums += first * args.x.groups;
-    if (args.x.sums16 != nullptr) args.x.sums16 += 2 * first * args.x.groups;
+    args.x.codes += codes_row * args.x.stride;
+    args.x.scales += codes_row * args.x.groups;
+    args.x.sums += codes_row * args.x.groups;
+    if (args.x.sums16 != nullptr) args.x.sums16 += 2 * codes_row * args.x.groups;
   }
-  args.y = out.y.data + first_row * out.y.stride;
+  args.y = out.y.data + first * out.y.stride;
   args.y_stride = out.y.stride;
   args.epilogue = out.epilogue;
-  if (args.epilogue.residual != nullptr) args.epilogue.residual += first_row * out.epilogue.residual_stride;
+  if (args.epilogue.residual != nullptr) args.epilogue.residual += first * out.epilogue.residual_stride;
   return args;
 }
 
@@ -82,17 +89,16 @@ inline void matmul_share(OpContext& context, const MatmulInput& x, std::span<con
   const std::size_t to = t + 1 == n ? total : total / n * (t + 1) + total % n * (t + 1) / n;
   std::size_t at = 0;
   for (const MatmulOutput& out : outputs) {
-    const std::size_t unit = out.w->panel_bytes() * (out.epilogue.gated ? 2 : 1);  // gate and up stay together
+    const std::size_t per = out.epilogue.gated ? 2 : 1;  // gate and up stay together
+    const std::size_t unit = out.w->panel_bytes() * per;
     const std::size_t units = out.w->bytes() / unit;
     // A unit belongs to the thread in whose bytes it begins.
-    const std::size_t first = from <= at ? 0 : div_up(from - at, unit);
-    const std::size_t last = to <= at ? 0 : div_up(to - at, unit);
-    const std::size_t begin = first < units ? first : units;
-    const std::size_t end = last < units ? last : units;
-    if (begin < end) {
-      const std::size_t per = out.epilogue.gated ? 2 : 1;
-      context.kernels().matmul[static_cast<std::size_t>(out.w->format())](detail::matmul_args(x, out, 0, x.m), begin * per,
-                                                                          end * per, context.scratch(t));
+    const std::size_t begin = std::min(units, from <= at ? 0 : div_up(from - at, unit));
+    const std::size_t end = std::min(units, to <= at ? 0 : div_up(to - at, unit));
+    const std::size_t rows = out.rows_of(x.m);
+    if (begin < end && rows != 0) {
+      context.kernels().matmul[static_cast<std::size_t>(out.w->format())](detail::matmul_args(x, out, 0, rows), begin * per, end * per,
+                                                                          context.scratch(t));
     }
     at += units * unit;
   }
@@ -106,23 +112,28 @@ struct MatmulQueue {
 /// Takes tasks of four panels by detail::task_rows() rows from the queue until none is left.
 inline void matmul_drain(OpContext& context, const MatmulInput& x, std::span<const MatmulOutput> outputs, MatmulQueue& queue,
                          std::size_t t) {
-  const std::size_t block_rows = detail::task_rows(x.m, x.parts);
-  const std::size_t blocks = div_up(x.m, block_rows);
-  std::size_t groups = 0;
-  for (const MatmulOutput& out : outputs) groups += div_up(out.w->n_panels(), kPrefillPanels);
+  std::size_t i = 0;          // the output under way
+  std::size_t first_task = 0;  // of that output
   for (;;) {
-    const std::size_t task = queue.next.fetch_add(1, std::memory_order_relaxed);
-    if (task >= blocks * groups) return;
-    const std::size_t first_row = task / groups * block_rows;
-    std::size_t group = task % groups;
-    std::size_t i = 0;
-    while (group >= div_up(outputs[i].w->n_panels(), kPrefillPanels)) group -= div_up(outputs[i++].w->n_panels(), kPrefillPanels);
+    std::size_t task = queue.next.fetch_add(1, std::memory_order_relaxed);
+    for (; i < outputs.size(); ++i) {  // tasks come in order: no output is passed twice
+      const std::size_t rows = outputs[i].rows_of(x.m);
+      const std::size_t groups = div_up(outputs[i].w->n_panels(), kPrefillPanels);
+      const std::size_t tasks = rows == 0 ? 0 : groups * div_up(rows, detail::task_rows(rows, x.parts));
+      if (task < first_task + tasks) break;
+      first_task += tasks;
+    }
+    if (i == outputs.size()) return;
+    task -= first_task;
     const MatmulOutput& out = outputs[i];
-    const std::size_t rows = std::min(block_rows, x.m - first_row);
-    const std::size_t first = group * kPrefillPanels;
+    const std::size_t groups = div_up(out.w->n_panels(), kPrefillPanels);
+    const std::size_t rows = out.rows_of(x.m);
+    const std::size_t block_rows = detail::task_rows(rows, x.parts);
+    const std::size_t first_row = task / groups * block_rows;
+    const std::size_t first = task % groups * kPrefillPanels;
     const std::size_t last = std::min(first + kPrefillPanels, out.w->n_panels());
-    context.kernels().matmul[static_cast<std::size_t>(out.w->format())](detail::matmul_args(x, out, first_row, rows), first, last,
-                                                                        context.scratch(t));
+    context.kernels().matmul[static_cast<std::size_t>(out.w->format())](
+        detail::matmul_args(x, out, first_row, std::min(block_rows, rows - first_row)), first, last, context.scratch(t));
   }
 }
 
@@ -135,7 +146,8 @@ inline Status matmul(OpContext& context, const MatmulInput& x, std::span<const M
   for (const MatmulOutput& out : outputs) {
     const PackFormatInfo& f = out.w->format_info();
     const bool has_input = f.is_float ? x.f32.data != nullptr : (f.activation_group() == 0 ? x.q8_row : x.q8_group).codes != nullptr;
-    if (out.w->empty() || out.w->k() != x.k || out.y.rows < x.m || out.y.cols < out.w->n() || !has_input ||
+    const std::size_t rows = out.rows_of(x.m);
+    if (out.w->empty() || out.w->k() != x.k || out.first_row > x.m || rows > x.m - out.first_row || out.y.rows < rows || out.y.cols < out.w->n() || !has_input ||
         out.epilogue.gated != out.w->interleaved()) {
       return make_error(Errc::invalid_argument, "matmul shapes do not fit", f.name,
                         "x (" + std::to_string(x.m) + ", " + std::to_string(out.w->k()) + "), y (" + std::to_string(x.m) + ", " +

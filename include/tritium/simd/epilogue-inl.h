@@ -21,6 +21,7 @@ HWY_INLINE VF ActivateAs(VF x) {
   if constexpr (kActivation == Activation::silu) return Silu(DF(), x);
   if constexpr (kActivation == Activation::gelu_tanh) return GeluTanh(DF(), x);
   if constexpr (kActivation == Activation::gelu_erf) return GeluErf(DF(), x);
+  if constexpr (kActivation == Activation::sigmoid) return Sigmoid(DF(), x);
   if constexpr (kActivation == Activation::relu2) {
     const VF positive = hn::Max(x, hn::Zero(DF()));
     return hn::Mul(positive, positive);
@@ -37,6 +38,7 @@ HWY_INLINE void WithActivation(Activation activation, Fn&& fn) {
     case Activation::gelu_tanh: return fn(std::integral_constant<Activation, Activation::gelu_tanh>());
     case Activation::gelu_erf: return fn(std::integral_constant<Activation, Activation::gelu_erf>());
     case Activation::relu2: return fn(std::integral_constant<Activation, Activation::relu2>());
+    case Activation::sigmoid: return fn(std::integral_constant<Activation, Activation::sigmoid>());
   }
 }
 

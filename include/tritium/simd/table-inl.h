@@ -10,6 +10,7 @@
 
 #include "tritium/ops/isa.h"
 #include "tritium/simd/attention-inl.h"
+#include "tritium/simd/delta_net-inl.h"
 #include "tritium/simd/float_matmul-inl.h"
 #include "tritium/simd/matmul-inl.h"
 
@@ -34,6 +35,8 @@ inline void FillRowOps(KernelTable& t) {
   t.arg_max = &ArgMax;
   t.all_finite = &AllFinite;
   t.store_kv = &StoreKv;
+  t.delta_rule = &DeltaRule;
+  t.conv_silu = &ConvSilu;
   t.matmul[static_cast<std::size_t>(PackFormat::f32)] = &FloatMatmulPanels<float>;
   t.matmul[static_cast<std::size_t>(PackFormat::f16)] = &FloatMatmulPanels<f16>;
   t.matmul[static_cast<std::size_t>(PackFormat::bf16)] = &FloatMatmulPanels<bf16>;
