@@ -108,6 +108,9 @@ struct KernelTable {
   void (*scale)(float* x, float scale, std::size_t n) = nullptr;
   void (*soft_cap)(float* x, float cap, std::size_t n) = nullptr;
   void (*soft_max)(float* x, std::size_t n) = nullptr;
+  double (*log_sum_exp)(const float* x, std::size_t n) = nullptr;
+  /// Of softmax(q) from softmax(p), whose log_sum_exp are given.
+  double (*divergence)(const float* p, const float* q, std::size_t n, double p_norm, double q_norm) = nullptr;
   std::size_t (*arg_max)(const float* x, std::size_t n) = nullptr;
   bool (*all_finite)(const float* x, std::size_t n) = nullptr;
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, bool half, void* out) = nullptr;

@@ -63,6 +63,29 @@ HWY_INLINE float SumOver(const float* x, std::size_t n, Term&& term) {
   return lanes[0];
 }
 
+/// As SumOver, of term(x[i], y[i]).
+template <class Term>
+HWY_INLINE float SumOverPairs(const float* x, const float* y, std::size_t n, Term&& term) {
+  constexpr std::size_t kVectors = 64 / kLanes;
+  VF sum[kVectors];
+  Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA { sum[i] = hn::Zero(DF()); });
+  std::size_t at = 0;
+  for (; at + 64 <= n; at += 64) {
+    Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA {
+      sum[i] = term(sum[i], hn::LoadU(DF(), x + at + i * kLanes), hn::LoadU(DF(), y + at + i * kLanes));
+    });
+  }
+  HWY_ALIGN float lanes[64];
+  Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA { hn::Store(sum[i], DF(), lanes + i * kLanes); });
+  for (std::size_t i = 0; at < n; ++at, ++i) {
+    lanes[i] = hn::GetLane(term(hn::Set(DF(), lanes[i]), hn::Set(DF(), x[at]), hn::Set(DF(), y[at])));
+  }
+  for (std::size_t width = 32; width >= 1; width /= 2) {
+    for (std::size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
 /// y = x / sqrt(mean(x^2) + eps) * weight; weight null: 1. y may be x.
 inline HWY_NOINLINE void RmsNorm(const float* x, const float* weight, std::size_t n, float eps, float* y) {
   const float sum = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::MulAdd(v, v, s); });
@@ -146,6 +169,44 @@ inline HWY_NOINLINE void SoftMax(float* x, std::size_t n) {
   });
   const float sum = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::Add(s, v); });
   Scale(x, 1.0f / sum, n);
+}
+
+/// Values that are added up in f32 before the sum goes on in double: a vocabulary has 262,144 of them.
+inline constexpr std::size_t kSumBlock = 4096;
+
+/// ln(sum of exp(x_i)), n > 0. Terms below e^-87 of the largest count as zero.
+inline HWY_NOINLINE double LogSumExp(const float* x, std::size_t n) {
+  VF most = hn::Set(DF(), x[0]);
+  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+    const VF v = LoadPiece(x + i, count);
+    most = hn::Max(most, count == kLanes ? v : hn::IfThenElse(hn::FirstN(DF(), count), v, most));
+  });
+  const float largest = hn::ReduceMax(DF(), most);
+  const VF top = hn::Set(DF(), largest);
+  double sum = 0;
+  for (std::size_t at = 0; at < n; at += kSumBlock) {
+    const std::size_t count = n - at < kSumBlock ? n - at : kSumBlock;
+    sum += static_cast<double>(SumOver(x + at, count, [&](VF s, VF v) TRITIUM_LAMBDA {
+      return hn::Add(s, ExpNonPositive(DF(), hn::Min(hn::Sub(v, top), hn::Zero(DF()))));
+    }));
+  }
+  return static_cast<double>(largest) + std::log(sum);
+}
+
+/// Kullback-Leibler divergence of softmax(q) from softmax(p): sum of P_i (ln P_i - ln Q_i), P_i = exp(p_i - p_norm) and so
+/// on, the norms being LogSumExp of the rows. p_i - q_i comes first: near rows then lose nothing to rounding.
+inline HWY_NOINLINE double Divergence(const float* p, const float* q, std::size_t n, double p_norm, double q_norm) {
+  const VF norm = hn::Set(DF(), static_cast<float>(p_norm));
+  const VF shift = hn::Set(DF(), static_cast<float>(p_norm - q_norm));
+  double sum = 0;
+  for (std::size_t at = 0; at < n; at += kSumBlock) {
+    const std::size_t count = n - at < kSumBlock ? n - at : kSumBlock;
+    sum += static_cast<double>(SumOverPairs(p + at, q + at, count, [&](VF s, VF a, VF b) TRITIUM_LAMBDA {
+      const VF mass = ExpNonPositive(DF(), hn::Min(hn::Sub(a, norm), hn::Zero(DF())));
+      return hn::MulAdd(mass, hn::Sub(hn::Sub(a, b), shift), s);
+    }));
+  }
+  return sum;
 }
 
 /// The smallest index of the largest value; NaN is never larger.

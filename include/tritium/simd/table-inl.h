@@ -32,6 +32,8 @@ inline void FillRowOps(KernelTable& t) {
   t.scale = &Scale;
   t.soft_cap = &SoftCap;
   t.soft_max = &SoftMax;
+  t.log_sum_exp = &LogSumExp;
+  t.divergence = &Divergence;
   t.arg_max = &ArgMax;
   t.all_finite = &AllFinite;
   t.store_kv = &StoreKv;
