@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
 #include <random>
+#include <thread>
 
 #include "support/tokenizer_cases.h"
 #include "tritium/text/tokenizer_json.h"
@@ -345,4 +346,29 @@ TEST_CASE("thousands of overlapping special tokens stay fast", "[tokenizer]") {
   CHECK(*t.decode(*ids, {SpecialText::show, true}) == text);
   CHECK((*ids)[0] == t.find(std::string(1000, '\n')));
   CHECK(seconds < (TRITIUM_CHECKS ? 20.0 : 1.0));
+}
+
+TEST_CASE("threads share a tokenizer", "[tokenizer]") {
+  const Json golden = Json::parse(tritium_test::read_file(tritium_test::tokenizer_data("pipelines.json")));
+  const auto texts = golden["texts"].get<std::vector<std::string>>();
+  for (const auto& [name, t] : golden_tokenizers()) {
+    std::vector<Ids> expected;
+    for (const std::string& text : texts) {
+      const auto ids = t.encode(text);
+      expected.push_back(ids.ok() ? *ids : Ids{});
+    }
+    std::array<int, 3> wrong{};
+    std::vector<std::thread> threads;
+    for (int& count : wrong) {
+      threads.emplace_back([&, tokenizer = &t] {
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+          const auto ids = tokenizer->encode(texts[i]);
+          if ((ids.ok() ? *ids : Ids{}) != expected[i]) ++count;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    INFO(name);
+    CHECK(wrong == std::array<int, 3>{});
+  }
 }
