@@ -62,6 +62,21 @@ TEST_CASE("a matrix is written whole or not at all", "[npy]") {
   CHECK_FALSE(NpyWriter<float>::create("", 1, 1).ok());
 }
 
+TEST_CASE("an array is looked at in place", "[npy]") {
+  const TemporaryFolder folder;
+  const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+  auto writer = value_of(NpyWriter<float>::create(folder / "m.npy", 2, 3));
+  REQUIRE(writer.append(values).ok());
+  REQUIRE(writer.finish().ok());
+  auto opened = value_of(NpyFile<float>::open(folder / "m.npy"));
+  const NpyFile<float> file = std::move(opened);  // moving keeps the view
+  CHECK(file.shape() == std::vector<std::size_t>{2, 3});
+  CHECK(std::vector<float>(file.values().begin(), file.values().end()) == values);
+  CHECK(file.check_unchanged().ok());
+  write_file(folder / "m.npy", "something else");
+  CHECK_FALSE(file.check_unchanged().ok());
+}
+
 TEST_CASE("damaged .npy files are refused", "[npy]") {
   const TemporaryFolder folder;
   const std::string good = file_contents(test_data("python-f4.npy"));

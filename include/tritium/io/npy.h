@@ -150,57 +150,91 @@ class NpyHeader {
 
 }  // namespace detail
 
-/// Reads a whole array. Errors: io; invalid_file (not .npy, damaged); unsupported (another element type or order).
+/// An array in place: the file stays mapped, and only what is looked at is read.
+template <NpyElement T>
+class NpyFile {
+ public:
+  /// Errors: io; invalid_file (not .npy, damaged); unsupported (another element type or order);
+  /// out_of_memory (data that is not aligned is copied).
+  static Result<NpyFile> open(std::string_view path) {
+    return no_throw([&]() -> Result<NpyFile> {
+      NpyFile npy;
+      TRITIUM_ASSIGN(npy.file_, MappedFile::open(path));
+      ByteReader reader(npy.file_.bytes(), path);
+      TRITIUM_ASSIGN(const auto magic, reader.read_bytes(detail::kNpyMagic.size(), "magic"));
+      if (std::memcmp(magic.data(), detail::kNpyMagic.data(), magic.size()) != 0) {
+        return reader.error_at(0, Errc::invalid_file, "not a .npy file", "magic", "\\x93NUMPY", "something else");
+      }
+      TRITIUM_ASSIGN(const std::uint16_t version, reader.read<std::uint16_t>("version"));
+      if (version != 1 && version != 2) {
+        return reader.error_at(6, Errc::unsupported, "unsupported .npy version", "version", "1.0 or 2.0",
+                               concat(version & 255, ".", version >> 8));
+      }
+      std::size_t header_bytes = 0;
+      if (version == 1) {
+        TRITIUM_ASSIGN(header_bytes, reader.read<std::uint16_t>("header length"));
+      } else {
+        TRITIUM_ASSIGN(header_bytes, reader.read<std::uint32_t>("header length"));
+      }
+      const std::size_t header_at = reader.position();
+      TRITIUM_ASSIGN(const auto text, reader.read_bytes(header_bytes, "header"));
+      detail::NpyHeader header({reinterpret_cast<const char*>(text.data()), text.size()});
+      const bool descriptor = header.take("{") && header.take("'descr':") && header.take("'") &&
+                              header.take(detail::npy_descriptor<T>()) && header.take("'");
+      if (!descriptor || !header.take(",") || !header.take("'fortran_order':") || !header.take("False")) {
+        return reader.error_at(header_at, Errc::unsupported, "unsupported .npy array", "header",
+                               concat("row-major ", detail::npy_descriptor<T>()),
+                               printable({reinterpret_cast<const char*>(text.data()), text.size()}));
+      }
+      const bool shape = header.take(",") && header.take("'shape':") && header.take_shape(npy.shape_);
+      (void)(shape && header.take(","));
+      if (!shape || !header.take("}") || !header.take("\n") || !header.left().empty()) {
+        return reader.error_at(header_at, Errc::invalid_file, "bad .npy header", "header", "a shape",
+                               printable({reinterpret_cast<const char*>(text.data()), text.size()}));
+      }
+      std::size_t elements = 1;
+      for (const std::size_t dim : npy.shape_) {
+        TRITIUM_ASSIGN(elements, checked_mul(elements, dim));
+      }
+      TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(elements, sizeof(T)));
+      if (bytes != reader.remaining()) {
+        return reader.error_at(reader.position(), Errc::invalid_file, "wrong amount of data", "data",
+                               concat(bytes, " bytes"), std::to_string(reader.remaining()));
+      }
+      TRITIUM_ASSIGN(const auto data, reader.read_bytes(bytes, "data"));
+      const std::byte* first = data.data();
+      if (reinterpret_cast<std::uintptr_t>(first) % alignof(T) != 0) {  // NumPy aligns its data; others need not
+        TRITIUM_ASSIGN(npy.copy_, AlignedBuffer::allocate(bytes));
+        std::memcpy(npy.copy_.data(), first, bytes);
+        first = npy.copy_.data();
+      }
+      if (elements != 0) npy.values_ = {reinterpret_cast<const T*>(first), elements};
+      return npy;
+    });
+  }
+
+  /// Outermost first; empty for a single value.
+  [[nodiscard]] const std::vector<std::size_t>& shape() const { return shape_; }
+  /// All elements, row-major.
+  [[nodiscard]] std::span<const T> values() const { return values_; }
+  /// Errors: io, when the file has another size or modification time than when it was opened.
+  [[nodiscard]] Status check_unchanged() const { return file_.check_unchanged(); }
+
+ private:
+  NpyFile() = default;
+
+  MappedFile file_;
+  AlignedBuffer copy_;
+  std::vector<std::size_t> shape_;
+  std::span<const T> values_;
+};
+
+/// Reads a whole array. Errors: as NpyFile::open, out_of_memory.
 template <NpyElement T>
 Result<NpyArray<T>> read_npy(std::string_view path) {
   return no_throw([&]() -> Result<NpyArray<T>> {
-    TRITIUM_ASSIGN(const MappedFile file, MappedFile::open(path));
-    ByteReader reader(file.bytes(), path);
-    TRITIUM_ASSIGN(const auto magic, reader.read_bytes(detail::kNpyMagic.size(), "magic"));
-    if (std::memcmp(magic.data(), detail::kNpyMagic.data(), magic.size()) != 0) {
-      return reader.error_at(0, Errc::invalid_file, "not a .npy file", "magic", "\\x93NUMPY", "something else");
-    }
-    TRITIUM_ASSIGN(const std::uint16_t version, reader.read<std::uint16_t>("version"));
-    if (version != 1 && version != 2) {
-      return reader.error_at(6, Errc::unsupported, "unsupported .npy version", "version", "1.0 or 2.0",
-                             concat(version & 255, ".", version >> 8));
-    }
-    std::size_t header_bytes = 0;
-    if (version == 1) {
-      TRITIUM_ASSIGN(header_bytes, reader.read<std::uint16_t>("header length"));
-    } else {
-      TRITIUM_ASSIGN(header_bytes, reader.read<std::uint32_t>("header length"));
-    }
-    const std::size_t header_at = reader.position();
-    TRITIUM_ASSIGN(const auto text, reader.read_bytes(header_bytes, "header"));
-    detail::NpyHeader header({reinterpret_cast<const char*>(text.data()), text.size()});
-    NpyArray<T> array;
-    const bool descriptor = header.take("{") && header.take("'descr':") && header.take("'") &&
-                            header.take(detail::npy_descriptor<T>()) && header.take("'");
-    if (!descriptor || !header.take(",") || !header.take("'fortran_order':") || !header.take("False")) {
-      return reader.error_at(header_at, Errc::unsupported, "unsupported .npy array", "header",
-                             concat("row-major ", detail::npy_descriptor<T>()),
-                             printable({reinterpret_cast<const char*>(text.data()), text.size()}));
-    }
-    const bool shape = header.take(",") && header.take("'shape':") && header.take_shape(array.shape);
-    (void)(shape && header.take(","));
-    if (!shape || !header.take("}") || !header.take("\n") || !header.left().empty()) {
-      return reader.error_at(header_at, Errc::invalid_file, "bad .npy header", "header", "a shape",
-                             printable({reinterpret_cast<const char*>(text.data()), text.size()}));
-    }
-    std::size_t elements = 1;
-    for (const std::size_t dim : array.shape) {
-      TRITIUM_ASSIGN(elements, checked_mul(elements, dim));
-    }
-    TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(elements, sizeof(T)));
-    if (bytes != reader.remaining()) {
-      return reader.error_at(reader.position(), Errc::invalid_file, "wrong amount of data", "data",
-                             concat(bytes, " bytes"), std::to_string(reader.remaining()));
-    }
-    TRITIUM_ASSIGN(const auto data, reader.read_bytes(bytes, "data"));
-    array.values.resize(elements);
-    if (bytes != 0) std::memcpy(array.values.data(), data.data(), bytes);
-    return array;
+    TRITIUM_ASSIGN(const NpyFile<T> file, NpyFile<T>::open(path));
+    return NpyArray<T>{file.shape(), {file.values().begin(), file.values().end()}};
   });
 }
 
