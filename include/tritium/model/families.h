@@ -2,14 +2,21 @@
 // The families this build knows. A family is one header under families/ and one line here.
 #pragma once
 
+#include "tritium/model/families/bitnet.h"
+#include "tritium/model/families/gemma.h"
 #include "tritium/model/families/gemma3.h"
 #include "tritium/model/families/llama.h"
+#include "tritium/model/families/phi.h"
+#include "tritium/model/families/phi3.h"
+#include "tritium/model/families/qwen2.h"
+#include "tritium/model/families/qwen3.h"
+#include "tritium/model/families/smollm3.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
 inline constexpr const Family* kFamilies[] = {
-    &llama::kFamily,
-    &gemma3::kFamily,
+    &llama::kFamily, &smollm3::kFamily, &phi::kFamily, &phi3::kFamily, &qwen2::kFamily,
+    &qwen3::kFamily, &gemma::kFamily1,  &gemma::kFamily2, &gemma3::kFamily, &bitnet::kFamily,
 };
 
 /// The family that understands a checkpoint. Errors: unsupported, naming the architecture found and those known.

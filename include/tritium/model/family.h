@@ -21,17 +21,24 @@ enum class Role : std::uint8_t {
   token_embedding, output_norm, output,
   attn_norm, attn_q, attn_k, attn_v, attn_qkv, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output, attn_post_norm,
   ffn_norm, ffn_gate, ffn_up, ffn_gate_up, ffn_down, ffn_sub_norm, ffn_post_norm,
+  router, shared_router, shared_gate, shared_up, shared_down,
+  expert_gate, expert_up, expert_down,                         // one tensor an expert: '#' is its number
+  experts_gate, experts_up, experts_gate_up, experts_down,     // all experts in one tensor, (expert, out, in)
+  delta_qkvz, delta_ba,                                        // rows grouped by key head
+  delta_qkv, delta_z, delta_b, delta_a,                        // rows of all heads after each other
+  delta_conv, delta_dt_bias, delta_a_log, delta_minus_exp_a, delta_norm, delta_out,
 };
 
 /// Whether a tensor must be, may be, or must not be in a file.
 enum class Need : std::uint8_t { no, optional, required };
 
-/// A tensor of a family. '%' in the name stands for the layer's number; ".weight" and ".bias" follow.
+/// A tensor of a family. '%' in the name stands for the layer's number, '#' for an expert's; ".weight" and ".bias" follow.
 struct TensorName {
   Role role;
   std::string_view name;
   Need weight = Need::required;
   Need bias = Need::no;
+  bool bare = false;  ///< the name is the whole name
 };
 
 struct Family {
@@ -43,7 +50,7 @@ struct Family {
   std::span<const TensorName> gguf_names;
   std::span<const TensorName> hf_names;
   bool gguf_permuted_qk = false;  ///< GGUF interleaves the rotary pairs of q and k rows
-  bool hf_norm_plus_one = false;  ///< safetensors store norm weights minus one
+  bool hf_norm_plus_one = false;  ///< safetensors store norm weights minus one (but for the delta rule's own norm)
 };
 
 /// Names that most GGUF files share; families copy the lines they have.

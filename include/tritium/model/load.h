@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "tritium/format/pack.h"
+#include "tritium/format/ternary_quantize.h"
 #include "tritium/model/decoder.h"
 #include "tritium/model/families.h"
 
@@ -20,6 +21,8 @@ struct LoadOptions {
   std::optional<PackFormat> weights;
   /// Format of the output head; empty: keep.
   std::optional<PackFormat> head;
+  /// The reference path: with `weights` and `head` f32, BitLinears keep their ternary weights and int8 activations.
+  bool exact = false;
   /// Called after each matrix with the bytes packed so far and in all; not from several threads at once.
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
@@ -37,6 +40,8 @@ class Loader {
     TRITIUM_ASSIGN(model->spec, read_spec());
     ModelSpec& spec = model->spec;
     spec.family = family_.name;
+    ternary_ = spec.ternary;
+    model->weights.experts_per_token = spec.moe.top_k;
     TRITIUM_TRY(read_divisors(spec));
     for (const TensorSource& tensor : checkpoint_.tensors()) total_ += tensor.bytes;
     Weights& weights = model->weights;
@@ -64,7 +69,9 @@ class Loader {
       TRITIUM_ASSIGN(weights.embedding, pack_stored({stored(*embedding.weight)}, keep));
       TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({stored(*head.weight)}, options_.head.value_or(keep_format(stored(*head.weight)))));
       weights.head.parts.push_back(std::move(packed));
-      TRITIUM_ASSIGN(weights.head.bias, load_bias({head}, {spec.vocab}));
+      if (head.bias != nullptr) {
+        TRITIUM_ASSIGN(weights.head.bias, load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
+      }
     }
     TRITIUM_TRY(refuse_leftovers());
     TRITIUM_TRY(checkpoint_.check_unchanged());
@@ -75,6 +82,18 @@ class Loader {
   struct Bound {
     const TensorSource* weight = nullptr;
     const TensorSource* bias = nullptr;
+  };
+  struct Matrix {
+    Bound bound;
+    StoredMatrix stored;
+    AlignedBuffer owned;               ///< codes that are not in the file
+    std::vector<std::uint32_t> order;  ///< what stored.row_order points at
+    [[nodiscard]] explicit operator bool() const { return bound.weight != nullptr; }
+    void reorder(std::vector<std::uint32_t> rows) {
+      order = std::move(rows);
+      stored.row_order = order.data();
+      stored.rows = order.size();
+    }
   };
 
   [[nodiscard]] bool is_gguf() const { return checkpoint_.kind() == Checkpoint::Kind::gguf; }
@@ -94,10 +113,11 @@ class Loader {
     return nullptr;
   }
 
-  static std::string spell(std::string_view name, std::size_t layer, std::string_view suffix) {
+  static std::string spell(std::string_view name, std::size_t layer, std::string_view suffix, std::size_t expert = 0) {
     std::string text;
     for (const char c : name) {
       if (c == '%') text += std::to_string(layer);
+      else if (c == '#') text += std::to_string(expert);
       else text += c;
     }
     return text.append(suffix);
@@ -107,10 +127,9 @@ class Loader {
     return printable_path(checkpoint_.path()) + ", tensor \"" + printable(tensor.name) + "\"";
   }
 
-  /// A tensor by name: null when it may be absent and is.
+  /// A tensor by name: null when it may be absent and is. Shape entries of 0 stand for any size.
   Result<const TensorSource*> take(const std::string& name, Need need, std::initializer_list<std::size_t> shape) {
-    const TensorSource* tensor = checkpoint_.find(name);
-    if (tensor == nullptr && prefixed_) tensor = checkpoint_.find("language_model." + name);
+    const TensorSource* tensor = find(name);
     if (tensor == nullptr) {
       if (need != Need::required) return static_cast<const TensorSource*>(nullptr);
       return checkpoint_.require(name).error();
@@ -121,14 +140,22 @@ class Loader {
     std::string found;
     std::size_t i = 0;
     for (const std::size_t n : shape) {
-      fits = fits && (n == 0 || tensor->shape[i] == n);  // 0: any
+      fits = fits && (n == 0 || tensor->shape[i] == n);
       expected.append(i == 0 ? "[" : ", ").append(n == 0 ? "*" : std::to_string(n));
       ++i;
     }
     for (std::uint32_t d = 0; d < tensor->rank; ++d) found.append(d == 0 ? "[" : ", ").append(std::to_string(tensor->shape[d]));
     if (!fits) return make_error(Errc::invalid_file, "tensor has the wrong shape", where(*tensor), expected + "]", found.empty() ? "[]" : found + "]");
-    if (!is_weight_type(tensor->type)) {
+    if (!is_weight_type(tensor->type) && !(tensor->type == TensorType::u8 && stored_ternary())) {
       return make_error(Errc::unsupported, "tensor has a type that weights cannot have", where(*tensor), "a float or block type", info(tensor->type).name);
+    }
+    return tensor;
+  }
+  [[nodiscard]] const TensorSource* find(const std::string& name) const {
+    const TensorSource* tensor = checkpoint_.find(name);
+    for (const std::string_view prefix : {"language_model.", "model.language_model."}) {  // text models inside multimodal ones
+      if (tensor == nullptr && prefix == "language_model.") tensor = checkpoint_.find(std::string(prefix) + name);
+      if (tensor == nullptr && name.starts_with("model.")) tensor = checkpoint_.find(std::string("model.language_model.") + name.substr(6));
     }
     return tensor;
   }
@@ -145,17 +172,80 @@ class Loader {
     }
   }
 
-  Result<Bound> bind(Role role, std::size_t layer, std::initializer_list<std::size_t> shape) {
+  /// Codes four to a byte with a weight_scale beside them.
+  [[nodiscard]] bool stored_ternary() const { return ternary_ == TernaryScale::multiply || ternary_ == TernaryScale::divide; }
+
+  [[nodiscard]] bool has(Role role, std::size_t layer, std::size_t expert = 0) const {
+    const TensorName* name = name_of(role);
+    return name != nullptr && find(spell(name->name, layer, name->bare ? "" : ".weight", expert)) != nullptr;
+  }
+
+  Result<Bound> bind(Role role, std::size_t layer, std::initializer_list<std::size_t> shape, std::size_t expert = 0) {
     const TensorName* name = name_of(role);
     Bound bound;
     if (name == nullptr) return bound;
     if (name->weight != Need::no) {
-      TRITIUM_ASSIGN(bound.weight, take(spell(name->name, layer, ".weight"), name->weight, shape));
+      TRITIUM_ASSIGN(bound.weight, take(spell(name->name, layer, name->bare ? "" : ".weight", expert), name->weight, shape));
     }
     if (name->bias != Need::no && bound.weight != nullptr) {
-      TRITIUM_ASSIGN(bound.bias, take(spell(name->name, layer, ".bias"), name->bias, {*shape.begin()}));
+      TRITIUM_ASSIGN(bound.bias, take(spell(name->name, layer, ".bias", expert), name->bias, {*shape.begin()}));
     }
     return bound;
+  }
+
+  /// The matrix of a linear layer, n by k, and what is filed beside it. BitLinears of safetensors files come as packed codes
+  /// with a scale, or as floats to be rounded now.
+  Result<Matrix> bind_matrix(Role role, std::size_t layer, std::size_t n, std::size_t k, std::size_t expert = 0) {
+    Matrix matrix;
+    const TensorName* name = name_of(role);
+    if (name == nullptr) return matrix;
+    const TensorSource* tensor = find(spell(name->name, layer, name->bare ? "" : ".weight", expert));
+    const bool codes = tensor != nullptr && tensor->type == TensorType::u8 && stored_ternary();
+    TRITIUM_ASSIGN(matrix.bound, codes ? bind(role, layer, {n / 4, k}, expert) : bind(role, layer, {n, k}, expert));
+    if (matrix.bound.weight == nullptr) return matrix;
+    matrix.stored = stored(*matrix.bound.weight);
+    if (codes) {
+      if (n % 4 != 0) return make_error(Errc::invalid_file, "tensor has the wrong shape", where(*tensor), "a multiple of 4 rows", std::to_string(n));
+      matrix.stored.rows = n;
+      matrix.stored.bitnet_rows = n;
+    }
+    if (stored_ternary() && is_bit_linear(role)) {
+      TRITIUM_ASSIGN(const TensorSource* scale, take(spell(name->name, layer, ".weight_scale", expert), codes ? Need::required : Need::optional, {1}));
+      if (scale != nullptr) {
+        float value = 0;
+        TRITIUM_TRY(decode_row(scale->type, scale->data, 1, &value));
+        if (!(std::isfinite(value) && value > 0.0f)) {
+          return make_error(Errc::invalid_file, "bad weight scale", where(*scale), "a positive number", std::to_string(value));
+        }
+        if (!codes) return make_error(Errc::unsupported, "a weight scale beside weights that are not packed codes", where(*scale), "packed codes", "floats");
+        matrix.stored.scale = ternary_ == TernaryScale::divide ? 1.0f / value : value;
+      }
+    }
+    if (ternary_ == TernaryScale::online && is_bit_linear(role)) TRITIUM_TRY(round_online(matrix, n, k));
+    return matrix;
+  }
+
+  /// BitNet's own rounding of a float tensor: one scale for all of it.
+  Status round_online(Matrix& matrix, std::size_t n, std::size_t k) {
+    if (n % 4 != 0) return make_error(Errc::unsupported, "cannot round to ternary", where(*matrix.bound.weight), "a multiple of 4 rows", std::to_string(n));
+    TRITIUM_ASSIGN(Array<float> values, Array<float>::allocate(n * k));
+    for (std::size_t r = 0; r < n; ++r) TRITIUM_TRY(decode_row(matrix.stored.type, matrix.stored.row(r), k, values.data() + r * k));
+    TRITIUM_ASSIGN(Array<std::uint8_t> codes, Array<std::uint8_t>::allocate(n * k));
+    TRITIUM_TRY(quantize_ternary(MatrixView<const float>(values.data(), n, k), {}, MatrixView<std::uint8_t>(codes.data(), n, k), &matrix.stored.scale));
+    TRITIUM_ASSIGN(matrix.owned, AlignedBuffer::allocate(n / 4 * k));
+    TRITIUM_TRY(pack_bitnet_rows(codes.data(), n, k, {matrix.owned.data(), matrix.owned.size()}));
+    matrix.stored = {TensorType::u8, matrix.owned.data(), n, k, nullptr, matrix.stored.scale, n};
+    return {};
+  }
+
+  static bool is_bit_linear(Role role) {
+    switch (role) {
+      case Role::token_embedding:
+      case Role::output:
+      case Role::router:
+      case Role::shared_router: return false;
+      default: return true;
+    }
   }
 
   /// A tensor that no role asked for means that the graph would leave something out.
@@ -170,15 +260,23 @@ class Loader {
     return {};
   }
 
+  /// Rotary divisors that a GGUF file keeps as tensors.
   Status read_divisors(ModelSpec& spec) {
     for (RopeSpec& rope : spec.ropes) {
-      if (rope.scaling != RopeScaling::divisors) continue;
-      TRITIUM_ASSIGN(const TensorSource* tensor, take("rope_freqs.weight", Need::required, {rope.rotary_dim / 2}));
-      rope.divisors.resize(rope.rotary_dim / 2);
-      TRITIUM_TRY(decode_row(tensor->type, tensor->data, rope.divisors.size(), rope.divisors.data()));
-      for (const float d : rope.divisors) {
-        if (!(d > 0.0f)) return make_error(Errc::invalid_file, "rope divisor", where(*tensor), "positive numbers", std::to_string(d));
+      if (rope.scaling == RopeScaling::divisors) TRITIUM_TRY(take_divisors("rope_freqs.weight", rope, rope.divisors));
+      if (rope.scaling == RopeScaling::longrope && is_gguf()) {
+        TRITIUM_TRY(take_divisors("rope_factors_short.weight", rope, rope.divisors));
+        TRITIUM_TRY(take_divisors("rope_factors_long.weight", rope, rope.long_divisors));
       }
+    }
+    return {};
+  }
+  Status take_divisors(const char* name, const RopeSpec& rope, std::vector<float>& divisors) {
+    TRITIUM_ASSIGN(const TensorSource* tensor, take(name, Need::required, {rope.rotary_dim / 2}));
+    divisors.resize(rope.rotary_dim / 2);
+    TRITIUM_TRY(decode_row(tensor->type, tensor->data, divisors.size(), divisors.data()));
+    for (const float d : divisors) {
+      if (!(d > 0.0f)) return make_error(Errc::invalid_file, "rope divisor", where(*tensor), "positive numbers", std::to_string(d));
     }
     return {};
   }
@@ -212,26 +310,6 @@ class Loader {
     return norm;
   }
 
-  /// Biases of parts that stand below each other; zero where a part has none.
-  Result<Array<float>> load_bias(std::initializer_list<Bound> parts, std::initializer_list<std::size_t> rows) {
-    std::size_t n = 0;
-    bool any = false;
-    for (const std::size_t r : rows) n += r;
-    for (const Bound& part : parts) any = any || part.bias != nullptr;
-    if (!any) return Array<float>();
-    TRITIUM_ASSIGN(Array<float> all, Array<float>::allocate_zeroed(round_up(n, kPanelRows) + kPanelRows));
-    std::size_t at = 0;
-    const std::size_t* r = rows.begin();
-    for (const Bound& part : parts) {
-      if (part.bias != nullptr) {
-        TRITIUM_ASSIGN(const Array<float> one, load_vector(*part.bias, *r, *r));
-        std::memcpy(all.data() + at, one.data(), *r * sizeof(float));
-      }
-      at += *r++;
-    }
-    return all;
-  }
-
   Result<PackedMatrix> pack_stored(std::initializer_list<StoredMatrix> parts, PackFormat format, bool interleaved = false) {
     Result<PackedMatrix> packed = pack(parts.begin(), parts.size(), format, interleaved, executor_);
     if (!packed.ok()) {
@@ -241,7 +319,7 @@ class Loader {
       return packed;
     }
     for (const StoredMatrix& part : parts) {
-      const std::size_t bytes = part.row_bytes() * part.rows;
+      const std::size_t bytes = part.row_bytes() * part.rows / (part.bitnet_rows == 0 ? 1 : 4);
       drop_mapped_pages({part.data, bytes});
       done_ += bytes;
     }
@@ -249,7 +327,12 @@ class Loader {
     return packed;
   }
 
-  [[nodiscard]] PackFormat layer_format(const StoredMatrix& w) const { return options_.weights ? *options_.weights : keep_format(w); }
+  /// BitLinears stay ternary in the exact path: their integers are the model.
+  [[nodiscard]] PackFormat layer_format(const StoredMatrix& w) const {
+    const PackFormat keep = keep_format(w);
+    if (!options_.weights || (options_.exact && keep == PackFormat::ternary2)) return keep;
+    return *options_.weights;
+  }
 
   /// Matrices below each other, neighbours of one format in one PackedMatrix.
   Result<std::vector<PackedMatrix>> pack_stack(std::span<const StoredMatrix> parts) {
@@ -268,14 +351,36 @@ class Loader {
     return out;
   }
 
-  Result<Linear> load_linear(Role role, std::size_t layer, std::size_t n, std::size_t k) {
-    TRITIUM_ASSIGN(const Bound bound, bind(role, layer, {n, k}));
+  Result<Linear> pack_linear(std::span<Matrix> parts) {
     Linear linear;
-    if (bound.weight == nullptr) return linear;
-    const StoredMatrix w = stored(*bound.weight);
-    TRITIUM_ASSIGN(linear.parts, pack_stack({&w, 1}));
-    TRITIUM_ASSIGN(linear.bias, load_bias({bound}, {n}));
+    std::vector<StoredMatrix> stored_parts;
+    std::size_t n = 0;
+    bool biased = false;
+    for (const Matrix& part : parts) {
+      stored_parts.push_back(part.stored);
+      n += part.stored.rows;
+      biased = biased || part.bound.bias != nullptr;
+    }
+    TRITIUM_ASSIGN(linear.parts, pack_stack(stored_parts));
+    if (!biased) return linear;
+    TRITIUM_ASSIGN(linear.bias, Array<float>::allocate_zeroed(round_up(n, kPanelRows) + kPanelRows));
+    std::size_t at = 0;
+    for (const Matrix& part : parts) {
+      const std::size_t rows = part.stored.rows;
+      if (part.bound.bias != nullptr) {
+        const std::size_t all = part.bound.bias->elements();
+        TRITIUM_ASSIGN(const Array<float> bias, load_vector(*part.bound.bias, all, all));
+        for (std::size_t r = 0; r < rows; ++r) linear.bias[at + r] = bias[part.stored.stored_row(r)];
+      }
+      at += rows;
+    }
     return linear;
+  }
+
+  Result<Linear> load_linear(Role role, std::size_t layer, std::size_t n, std::size_t k, std::size_t expert = 0) {
+    TRITIUM_ASSIGN(Matrix matrix, bind_matrix(role, layer, n, k, expert));
+    if (!matrix) return Linear();
+    return pack_linear({&matrix, 1});
   }
 
   /// Rotary pairs (2i, 2i + 1) back to (i, i + head_dim / 2): canonical row o is stored row 2 (o mod d/2) + o div d/2.
@@ -290,35 +395,51 @@ class Loader {
     return order;
   }
 
-  Result<Linear> load_qkv(const LayerSpec& l, std::size_t hidden, std::size_t i) {
-    const std::size_t nq = l.n_heads * l.head_dim;
-    const std::size_t nkv = l.n_kv_heads * l.head_dim;
-    Linear linear;
-    if (name_of(Role::attn_qkv) != nullptr) return load_linear(Role::attn_qkv, i, nq + 2 * nkv, hidden);
-    TRITIUM_ASSIGN(const Bound q, bind(Role::attn_q, i, {nq, hidden}));
-    TRITIUM_ASSIGN(const Bound k, bind(Role::attn_k, i, {nkv, hidden}));
-    TRITIUM_ASSIGN(const Bound v, bind(Role::attn_v, i, {nkv, hidden}));
-    StoredMatrix parts[3] = {stored(*q.weight), stored(*k.weight), stored(*v.weight)};
-    TRITIUM_ASSIGN(linear.bias, load_bias({q, k, v}, {nq, nkv, nkv}));
-    std::vector<std::uint32_t> q_order;
-    std::vector<std::uint32_t> k_order;
-    if (is_gguf() && family_.gguf_permuted_qk) {
-      q_order = half_split_order(l.n_heads, l.head_dim);
-      k_order = half_split_order(l.n_kv_heads, l.head_dim);
-      parts[0].row_order = q_order.data();
-      parts[1].row_order = k_order.data();
-      if (!linear.bias.empty()) {
-        permute(linear.bias.data(), q_order);
-        permute(linear.bias.data() + nq, k_order);
-      }
-    }
-    TRITIUM_ASSIGN(linear.parts, pack_stack(parts));
-    return linear;
+  static std::vector<std::uint32_t> row_range(std::size_t first, std::size_t count) {
+    std::vector<std::uint32_t> rows(count);
+    for (std::size_t i = 0; i < count; ++i) rows[i] = static_cast<std::uint32_t>(first + i);
+    return rows;
   }
 
-  static void permute(float* values, const std::vector<std::uint32_t>& order) {
-    const std::vector<float> copy(values, values + order.size());
-    for (std::size_t i = 0; i < order.size(); ++i) values[i] = copy[order[i]];
+  /// Rows of q, k and v, and of the output gate behind them where there is one.
+  Result<Linear> load_qkv(const ModelSpec& spec, const LayerSpec& l, std::size_t i) {
+    const std::size_t nq = l.n_heads * l.head_dim;
+    const std::size_t nkv = l.n_kv_heads * l.head_dim;
+    const std::size_t n_parts = l.kv_source >= 0 ? 1 : l.v_is_k ? 2 : 3;
+    std::vector<Matrix> parts;
+    if (has(Role::attn_qkv, i)) {
+      TRITIUM_ASSIGN(Matrix fused, bind_matrix(Role::attn_qkv, i, nq + (n_parts - 1) * nkv, spec.hidden));
+      parts.push_back(std::move(fused));
+    } else {
+      TRITIUM_ASSIGN(Matrix q, bind_matrix(Role::attn_q, i, nq * (spec.attention_gate ? 2 : 1), spec.hidden));
+      parts.push_back(std::move(q));
+      if (n_parts >= 2) {
+        TRITIUM_ASSIGN(Matrix k, bind_matrix(Role::attn_k, i, nkv, spec.hidden));
+        parts.push_back(std::move(k));
+      }
+      if (n_parts >= 3) {
+        TRITIUM_ASSIGN(Matrix v, bind_matrix(Role::attn_v, i, nkv, spec.hidden));
+        parts.push_back(std::move(v));
+      }
+    }
+    if (is_gguf() && family_.gguf_permuted_qk) {
+      parts[0].reorder(half_split_order(l.n_heads, l.head_dim));
+      if (n_parts >= 2) parts[1].reorder(half_split_order(l.n_kv_heads, l.head_dim));
+    }
+    if (spec.attention_gate) {  // stored for each head: its q rows, then its gate rows
+      TRITIUM_ASSIGN(Matrix gate, bind_matrix(Role::attn_q, i, 2 * nq, spec.hidden));
+      std::vector<std::uint32_t> q_rows, gate_rows;
+      for (std::size_t h = 0; h < l.n_heads; ++h) {
+        for (std::size_t r = 0; r < l.head_dim; ++r) {
+          q_rows.push_back(static_cast<std::uint32_t>(2 * h * l.head_dim + r));
+          gate_rows.push_back(static_cast<std::uint32_t>((2 * h + 1) * l.head_dim + r));
+        }
+      }
+      parts[0].reorder(std::move(q_rows));
+      gate.reorder(std::move(gate_rows));
+      parts.push_back(std::move(gate));
+    }
+    return pack_linear(parts);
   }
 
   Result<LayerWeights> load_layer(const ModelSpec& spec, std::size_t i) {
@@ -326,52 +447,113 @@ class Loader {
     const std::size_t nq = l.n_heads * l.head_dim;
     LayerWeights w;
     TRITIUM_ASSIGN(w.attn_norm, load_norm(Role::attn_norm, i, spec.hidden));
-    TRITIUM_ASSIGN(w.qkv, load_qkv(l, spec.hidden, i));
+    TRITIUM_ASSIGN(w.qkv, load_qkv(spec, l, i));
     TRITIUM_ASSIGN(w.q_norm, load_norm(Role::attn_q_norm, i, l.head_dim));
     TRITIUM_ASSIGN(w.k_norm, load_norm(Role::attn_k_norm, i, l.head_dim));
     TRITIUM_ASSIGN(w.attn_sub_norm, load_norm(Role::attn_sub_norm, i, nq));
     TRITIUM_ASSIGN(w.attn_output, load_linear(Role::attn_output, i, spec.hidden, nq));
     TRITIUM_ASSIGN(w.attn_post_norm, load_norm(Role::attn_post_norm, i, spec.hidden));
     TRITIUM_ASSIGN(w.ffn_norm, load_norm(Role::ffn_norm, i, spec.hidden));
-    TRITIUM_TRY(load_mlp(spec, i, w));
-    TRITIUM_ASSIGN(w.ffn_sub_norm, load_norm(Role::ffn_sub_norm, i, l.ffn_dim));
-    TRITIUM_ASSIGN(w.down, load_linear(Role::ffn_down, i, spec.hidden, l.ffn_dim));
+    if (l.moe) {
+      TRITIUM_ASSIGN(w.moe, load_experts(spec, i));
+    } else {
+      TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::ffn_gate, Role::ffn_up, Role::ffn_gate_up}, i, l.ffn_dim));
+      w.gate_up = std::move(mlp.gate_up);
+      w.gate = std::move(mlp.gate);
+      w.up = std::move(mlp.up);
+      TRITIUM_ASSIGN(w.ffn_sub_norm, load_norm(Role::ffn_sub_norm, i, l.ffn_dim));
+      TRITIUM_ASSIGN(w.down, load_linear(Role::ffn_down, i, spec.hidden, l.ffn_dim));
+    }
     TRITIUM_ASSIGN(w.ffn_post_norm, load_norm(Role::ffn_post_norm, i, spec.hidden));
     return w;
   }
 
-  Status load_mlp(const ModelSpec& spec, std::size_t i, LayerWeights& w) {
-    const std::size_t ffn = spec.layers[i].ffn_dim;
-    const std::size_t hidden = spec.hidden;
+  struct MlpRoles {
+    Role gate, up, gate_up;
+  };
+  struct Mlp {
+    Linear gate_up, gate, up;
+  };
+
+  Result<Mlp> load_mlp(const ModelSpec& spec, const MlpRoles& roles, std::size_t i, std::size_t ffn, std::size_t expert = 0) {
+    Mlp mlp;
     if (!spec.gated_mlp) {
-      TRITIUM_ASSIGN(w.up, load_linear(Role::ffn_up, i, ffn, hidden));
-      return {};
+      TRITIUM_ASSIGN(mlp.up, load_linear(roles.up, i, ffn, spec.hidden, expert));
+      return mlp;
     }
-    StoredMatrix gate, up;
-    Bound gate_bound, up_bound;
-    if (name_of(Role::ffn_gate_up) != nullptr) {  // rows: gate, then up
-      TRITIUM_ASSIGN(const Bound fused, bind(Role::ffn_gate_up, i, {2 * ffn, hidden}));
-      gate = stored(*fused.weight);
-      gate.rows = ffn;
-      up = gate;
-      up.data += ffn * gate.row_bytes();
-    } else {
-      TRITIUM_ASSIGN(gate_bound, bind(Role::ffn_gate, i, {ffn, hidden}));
-      TRITIUM_ASSIGN(up_bound, bind(Role::ffn_up, i, {ffn, hidden}));
-      gate = stored(*gate_bound.weight);
-      up = stored(*up_bound.weight);
+    if (name_of(roles.gate_up) != nullptr) {  // rows: gate, then up
+      TRITIUM_ASSIGN(Matrix gate, bind_matrix(roles.gate_up, i, 2 * ffn, spec.hidden, expert));
+      TRITIUM_ASSIGN(Matrix up, bind_matrix(roles.gate_up, i, 2 * ffn, spec.hidden, expert));
+      gate.reorder(row_range(0, ffn));
+      up.reorder(row_range(ffn, ffn));
+      return pack_mlp(std::move(gate), std::move(up));
     }
-    const bool biased = gate_bound.bias != nullptr || up_bound.bias != nullptr;
-    if (layer_format(gate) == layer_format(up) && !biased) {
-      TRITIUM_ASSIGN(PackedMatrix both, pack_stored({gate, up}, layer_format(gate), true));
-      w.gate_up.parts.push_back(std::move(both));
-      return {};
+    TRITIUM_ASSIGN(Matrix gate, bind_matrix(roles.gate, i, ffn, spec.hidden, expert));
+    TRITIUM_ASSIGN(Matrix up, bind_matrix(roles.up, i, ffn, spec.hidden, expert));
+    return pack_mlp(std::move(gate), std::move(up));
+  }
+
+  Result<Mlp> pack_mlp(Matrix gate, Matrix up) {
+    Mlp mlp;
+    const bool biased = gate.bound.bias != nullptr || up.bound.bias != nullptr;
+    if (layer_format(gate.stored) == layer_format(up.stored) && !biased) {
+      TRITIUM_ASSIGN(PackedMatrix both, pack_stored({gate.stored, up.stored}, layer_format(gate.stored), true));
+      mlp.gate_up.parts.push_back(std::move(both));
+      return mlp;
     }
-    TRITIUM_ASSIGN(w.gate.parts, pack_stack({&gate, 1}));
-    TRITIUM_ASSIGN(w.gate.bias, load_bias({gate_bound}, {ffn}));
-    TRITIUM_ASSIGN(w.up.parts, pack_stack({&up, 1}));
-    TRITIUM_ASSIGN(w.up.bias, load_bias({up_bound}, {ffn}));
-    return {};
+    TRITIUM_ASSIGN(mlp.gate, pack_linear({&gate, 1}));
+    TRITIUM_ASSIGN(mlp.up, pack_linear({&up, 1}));
+    return mlp;
+  }
+
+  /// Part e of a tensor that holds all experts.
+  Result<Matrix> bind_expert(Role role, std::size_t layer, std::size_t n_experts, std::size_t n, std::size_t k, std::size_t e) {
+    Matrix matrix;
+    TRITIUM_ASSIGN(matrix.bound, bind(role, layer, {n_experts, n, k}));
+    matrix.stored = {matrix.bound.weight->type, matrix.bound.weight->data, n, k};
+    matrix.stored.data += e * n * matrix.stored.row_bytes();
+    return matrix;
+  }
+
+  Result<MoeWeights> load_experts(const ModelSpec& spec, std::size_t i) {
+    const MoeSpec& moe = spec.moe;
+    MoeWeights w;
+    TRITIUM_ASSIGN(w.router, load_linear(Role::router, i, moe.n_experts, spec.hidden));
+    for (std::size_t e = 0; e < moe.n_experts; ++e) {
+      ExpertWeights expert;
+      Mlp mlp;
+      if (has(Role::experts_down, i)) {
+        Matrix gate, up;
+        if (has(Role::experts_gate_up, i)) {
+          TRITIUM_ASSIGN(gate, bind_expert(Role::experts_gate_up, i, moe.n_experts, 2 * moe.ffn_dim, spec.hidden, e));
+          TRITIUM_ASSIGN(up, bind_expert(Role::experts_gate_up, i, moe.n_experts, 2 * moe.ffn_dim, spec.hidden, e));
+          gate.reorder(row_range(0, moe.ffn_dim));
+          up.reorder(row_range(moe.ffn_dim, moe.ffn_dim));
+        } else {
+          TRITIUM_ASSIGN(gate, bind_expert(Role::experts_gate, i, moe.n_experts, moe.ffn_dim, spec.hidden, e));
+          TRITIUM_ASSIGN(up, bind_expert(Role::experts_up, i, moe.n_experts, moe.ffn_dim, spec.hidden, e));
+        }
+        TRITIUM_ASSIGN(mlp, pack_mlp(std::move(gate), std::move(up)));
+        TRITIUM_ASSIGN(Matrix down, bind_expert(Role::experts_down, i, moe.n_experts, spec.hidden, moe.ffn_dim, e));
+        TRITIUM_ASSIGN(expert.down, pack_linear({&down, 1}));
+      } else {
+        TRITIUM_ASSIGN(mlp, load_mlp(spec, {Role::expert_gate, Role::expert_up, Role::ffn_gate_up}, i, moe.ffn_dim, e));
+        TRITIUM_ASSIGN(expert.down, load_linear(Role::expert_down, i, spec.hidden, moe.ffn_dim, e));
+      }
+      expert.gate_up = std::move(mlp.gate_up);
+      expert.gate = std::move(mlp.gate);
+      expert.up = std::move(mlp.up);
+      w.experts.push_back(std::move(expert));
+    }
+    if (moe.shared_ffn_dim != 0) {
+      TRITIUM_ASSIGN(w.shared_router, load_linear(Role::shared_router, i, 1, spec.hidden));
+      TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::shared_gate, Role::shared_up, Role::ffn_gate_up}, i, moe.shared_ffn_dim));
+      w.shared_gate_up = std::move(mlp.gate_up);
+      w.shared_gate = std::move(mlp.gate);
+      w.shared_up = std::move(mlp.up);
+      TRITIUM_ASSIGN(w.shared_down, load_linear(Role::shared_down, i, spec.hidden, moe.shared_ffn_dim));
+    }
+    return w;
   }
 
   const Checkpoint& checkpoint_;
@@ -379,7 +561,7 @@ class Loader {
   const LoadOptions& options_;
   const Executor& executor_;
   std::vector<bool> used_;
-  bool prefixed_ = true;
+  TernaryScale ternary_ = TernaryScale::none;
   std::size_t done_ = 0;
   std::size_t total_ = 0;
 };

@@ -59,6 +59,14 @@ struct RopeSpec {
   }
 };
 
+/// BitLinear layers of a checkpoint: ternary weights, and int8 activations with one scale a row that are part of the model.
+enum class TernaryScale : std::uint8_t {
+  none,      ///< not BitLinears, or a file type that carries its own scale (I2_S, TQ1_0, TQ2_0)
+  multiply,  ///< weight_scale is the value of one code step
+  divide,    ///< weight_scale is its inverse
+  online,    ///< stored as floats: gamma = max(mean|W|, 1e-5) of the tensor, codes round(W / gamma) clipped to -1 .. 1
+};
+
 /// How a layer mixes positions.
 enum class Mixer : std::uint8_t {
   attention,
@@ -131,7 +139,7 @@ struct ModelSpec {
   bool attention_gate = false;       ///< attention's output is multiplied by sigmoid of a gate from the same input
   bool value_norm = false;           ///< values are RMS-normalised without a weight
   std::size_t log_n_context = 0;     ///< > 0: queries past it are scaled by ln(position + 1) / ln(log_n_context)
-  bool ternary = false;              ///< linear layers are BitLinears: int8 activations, one scale a row, are the model
+  TernaryScale ternary = TernaryScale::none;  ///< linear layers are BitLinears: what is stored beside their codes
 
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;

@@ -23,6 +23,8 @@ struct ConfigDefaults {
   bool tied = false;
   double norm_eps = 1e-6;
   std::size_t context = 2048;
+  NormKind norm = NormKind::rms;
+  std::size_t head_dim = 0;  ///< 0: hidden / heads
 };
 
 namespace detail {
@@ -109,9 +111,11 @@ inline Result<RopeSpec> read_gguf_rope(const GgufFile& file, const CommonFacts<G
     rope.scaling = RopeScaling::yarn;
     TRITIUM_ASSIGN(rope.magnitude, keys.number_or("rope.scaling.attn_factor", 1.0, 1e-3, 1e3));
     rope.magnitude *= rope.factor > 1.0 ? 0.1 * std::log(rope.factor) + 1.0 : 1.0;
+  } else if (type == "longrope") {
+    rope.scaling = RopeScaling::longrope;
   } else if (type != "none") {
     return make_error(Errc::unsupported, "unsupported rope scaling", keys.where() + ", key \"" + keys.full("rope.scaling.type") + "\"",
-                      "none, linear or yarn", printable(type));
+                      "none, linear, yarn or longrope", printable(type));
   }
   if (const GgufTensor* divisors = file.find_tensor("rope_freqs.weight"); divisors != nullptr) rope.scaling = RopeScaling::divisors;
   return rope;
@@ -132,8 +136,11 @@ inline Result<CommonFacts<JsonObject>> read_config_facts(const JsonObject& confi
   TRITIUM_ASSIGN(const std::size_t ffn, keys.size("intermediate_size", 1, kMaxWidth));
   TRITIUM_ASSIGN(const std::size_t heads, keys.size("num_attention_heads", 1, kMaxHeads));
   TRITIUM_ASSIGN(const std::size_t kv_heads, keys.size_or("num_key_value_heads", heads, 1, kMaxHeads));
-  TRITIUM_ASSIGN(const std::size_t head_dim, keys.size_or("head_dim", spec.hidden / heads, 1, kMaxHeadDim));
-  TRITIUM_ASSIGN(const double eps, keys.number_or("rms_norm_eps", defaults.norm_eps, 0.0, 1.0));
+  TRITIUM_ASSIGN(const std::size_t head_dim, keys.size_or("head_dim", defaults.head_dim == 0 ? spec.hidden / heads : defaults.head_dim, 1, kMaxHeadDim));
+  // PhiMoE has LayerNorms and calls their epsilon rms_norm_eps.
+  const std::string_view eps_key = defaults.norm == NormKind::layer && keys.has("layer_norm_eps") ? "layer_norm_eps" : "rms_norm_eps";
+  TRITIUM_ASSIGN(const double eps, keys.number_or(eps_key, defaults.norm_eps, 0.0, 1.0));
+  spec.norm = defaults.norm;
   TRITIUM_ASSIGN(spec.tied_head, keys.flag_or("tie_word_embeddings", defaults.tied));
   spec.norm_eps = static_cast<float>(eps);
   spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
@@ -142,19 +149,35 @@ inline Result<CommonFacts<JsonObject>> read_config_facts(const JsonObject& confi
   return facts;
 }
 
+/// What a rope_type needs besides the object itself.
+struct RopeDefaults {
+  double base = 10000.0;
+  double partial = 1.0;              ///< partial_rotary_factor
+  std::size_t original_context = 0;  ///< 0: the model's context
+  bool phi = false;                  ///< "su" and "yarn" mean longrope in the Phi-3 line
+};
+
 /// An object with rope_type (or type) and its numbers: rope_scaling, or rope_parameters with rope_theta inside.
-inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const CommonFacts<JsonObject>& facts, double default_base) {
+inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const CommonFacts<JsonObject>& facts, const RopeDefaults& defaults) {
   const detail::ConfigFacts keys = detail::facts_of(object);
+  const std::size_t head_dim = facts.spec.layers[0].head_dim;
   RopeSpec rope;
-  TRITIUM_ASSIGN(rope.base, keys.number_or("rope_theta", default_base, 1.0, 1e12));
-  TRITIUM_ASSIGN(const double partial, keys.number_or("partial_rotary_factor", 1.0, 0.0, 1.0));
-  rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(facts.spec.layers[0].head_dim) * partial) / 2 * 2;
-  TRITIUM_ASSIGN(const std::string type, keys.text_or(keys.has("rope_type") ? "rope_type" : "type", "default"));
-  TRITIUM_ASSIGN(rope.factor, keys.number_or("factor", 1.0, 1e-3, 1e6));
-  TRITIUM_ASSIGN(rope.original_context, keys.size_or("original_max_position_embeddings", facts.spec.context, 1, kMaxContext));
-  if (type == "default") return rope;
+  TRITIUM_ASSIGN(rope.base, keys.number_or("rope_theta", defaults.base, 1.0, 1e12));
+  TRITIUM_ASSIGN(const double partial, keys.number_or("partial_rotary_factor", defaults.partial, 0.0, 1.0));
+  rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * partial) / 2 * 2;
+  TRITIUM_ASSIGN(std::string type, keys.text_or(keys.has("rope_type") ? "rope_type" : "type", "default"));
+  if (type == "su" || (defaults.phi && type == "yarn")) type = "longrope";
+  const std::size_t context = facts.spec.context;
+  TRITIUM_ASSIGN(rope.original_context, keys.size_or("original_max_position_embeddings",
+                                                     defaults.original_context == 0 ? context : defaults.original_context, 1, kMaxContext));
+  const double stretch = static_cast<double>(context) / static_cast<double>(rope.original_context);
+  TRITIUM_ASSIGN(rope.factor, keys.number_or("factor", type == "yarn" || type == "longrope" ? stretch : 1.0, 1e-3, 1e6));
+  if (type == "default" || type == "mrope") return rope;
   if (type == "linear") {
     rope.scaling = RopeScaling::linear;
+  } else if (type == "dynamic") {
+    rope.scaling = RopeScaling::dynamic_ntk;
+    rope.original_context = context;
   } else if (type == "llama3") {
     rope.scaling = RopeScaling::llama3;
     TRITIUM_ASSIGN(rope.low_freq_factor, keys.number("low_freq_factor", 1e-3, 1e6));
@@ -167,28 +190,44 @@ inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const Com
     rope.scaling = RopeScaling::yarn;
     TRITIUM_ASSIGN(rope.beta_fast, keys.number_or("beta_fast", 32.0, 1e-3, 1e6));
     TRITIUM_ASSIGN(rope.beta_slow, keys.number_or("beta_slow", 1.0, 1e-3, 1e6));
+    TRITIUM_ASSIGN(rope.truncate, keys.flag_or("truncate", true));
+    TRITIUM_TRY(keys.only<double>("mscale_all_dim", 0.0));
     TRITIUM_ASSIGN(rope.magnitude, keys.number_or("attention_factor", rope.factor > 1.0 ? 0.1 * std::log(rope.factor) + 1.0 : 1.0, 1e-3, 1e3));
+  } else if (type == "longrope") {
+    rope.scaling = RopeScaling::longrope;
+    TRITIUM_ASSIGN(rope.divisors, object.get_array<float>("short_factor"));
+    TRITIUM_ASSIGN(rope.long_divisors, object.get_array<float>("long_factor"));
+    const double magnitude = rope.factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(rope.factor) / std::log(static_cast<double>(rope.original_context)));
+    TRITIUM_ASSIGN(rope.magnitude, keys.number_or("attention_factor", magnitude, 1e-3, 1e3));
+    for (const std::vector<float>* factors : {&rope.divisors, &rope.long_divisors}) {
+      bool sound = factors->size() == rope.rotary_dim / 2;
+      for (const float f : *factors) sound = sound && f > 0.0f && std::isfinite(f);
+      if (!sound) {
+        return make_error(Errc::invalid_file, "rope factors", keys.where() + (factors == &rope.divisors ? ", key \"short_factor\"" : ", key \"long_factor\""),
+                          std::to_string(rope.rotary_dim / 2) + " positive numbers", std::to_string(factors->size()) + " numbers");
+      }
+    }
   } else {
-    return make_error(Errc::unsupported, "unsupported rope scaling", keys.where() + ", key \"rope_type\"", "default, linear, llama3 or yarn",
-                      printable(type));
+    return make_error(Errc::unsupported, "unsupported rope scaling", keys.where() + ", key \"rope_type\"",
+                      "default, linear, dynamic, llama3, yarn or longrope", printable(type));
   }
   return rope;
 }
 
-/// rope_parameters, or rope_theta and rope_scaling.
-inline Result<RopeSpec> read_config_rope(const JsonObject& config, const CommonFacts<JsonObject>& facts, double default_base) {
-  TRITIUM_ASSIGN(const double base, facts.keys.number_or("rope_theta", default_base, 1.0, 1e12));
-  if (config.find("rope_parameters") != nullptr) {
-    TRITIUM_ASSIGN(const JsonObject object, config.get_object("rope_parameters"));
-    return read_rope_parameters(object, facts, base);
-  }
-  if (config.find("rope_scaling") != nullptr) {
-    TRITIUM_ASSIGN(const JsonObject object, config.get_object("rope_scaling"));
-    return read_rope_parameters(object, facts, base);
+/// rope_parameters, or rope_theta, partial_rotary_factor and rope_scaling.
+inline Result<RopeSpec> read_config_rope(const JsonObject& config, const CommonFacts<JsonObject>& facts, RopeDefaults defaults) {
+  TRITIUM_ASSIGN(defaults.base, facts.keys.number_or("rope_theta", defaults.base, 1.0, 1e12));
+  TRITIUM_ASSIGN(defaults.partial, facts.keys.number_or("partial_rotary_factor", defaults.partial, 0.0, 1.0));
+  TRITIUM_ASSIGN(defaults.original_context, facts.keys.size_or("original_max_position_embeddings", defaults.original_context, 0, kMaxContext));
+  for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
+    if (config.find(key) == nullptr) continue;
+    TRITIUM_ASSIGN(const JsonObject object, config.get_object(key));
+    return read_rope_parameters(object, facts, defaults);
   }
   RopeSpec rope;
-  rope.base = base;
-  rope.rotary_dim = facts.spec.layers[0].head_dim / 2 * 2;
+  rope.base = defaults.base;
+  rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(facts.spec.layers[0].head_dim) * defaults.partial) / 2 * 2;
+  rope.original_context = facts.spec.context;
   return rope;
 }
 
@@ -208,6 +247,43 @@ inline Result<std::vector<bool>> read_layer_types(const JsonObject& config, std:
     full.push_back(type == "full_attention");
   }
   return full;
+}
+
+/// Windows of the Qwen line: layer_types where given, else layers from max_window_layers on when use_sliding_window is set.
+inline Status read_late_windows(const JsonObject& config, CommonFacts<JsonObject>& facts, std::size_t default_first) {
+  ModelSpec& spec = facts.spec;
+  TRITIUM_ASSIGN(const bool on, facts.keys.flag_or("use_sliding_window", false));
+  TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("sliding_window", 4096, 1, kMaxContext));
+  TRITIUM_ASSIGN(const std::size_t first, facts.keys.size_or("max_window_layers", default_first, 0, kMaxLayers));
+  for (std::size_t i = 0; i < spec.n_layers(); ++i) spec.layers[i].window = on && i >= first ? window : 0;
+  if (config.find("layer_types") == nullptr) return {};
+  TRITIUM_ASSIGN(const std::vector<bool> full, read_layer_types(config, spec.n_layers()));
+  for (std::size_t i = 0; i < full.size(); ++i) {
+    if (!full[i] && !on) {
+      return make_error(Errc::invalid_file, "contradictory windows", std::string(config.where()) + ", key \"layer_types\"",
+                        "full_attention, since use_sliding_window is false", "sliding_attention");
+    }
+    spec.layers[i].window = full[i] ? 0 : window;
+  }
+  return {};
+}
+
+/// quantization_config of a BitNet checkpoint; without one weights are plain floats.
+inline Result<TernaryScale> read_bitnet_quantization(const JsonObject& config) {
+  if (config.find("quantization_config") == nullptr) return TernaryScale::none;
+  TRITIUM_ASSIGN(const JsonObject object, config.get_object("quantization_config"));
+  const detail::ConfigFacts keys = detail::facts_of(object);
+  TRITIUM_TRY(keys.only<std::string_view>("quant_method", "bitnet"));
+  TRITIUM_TRY(keys.only<bool>("use_rms_norm", false));
+  TRITIUM_ASSIGN(const std::string linear_class, keys.text_or("linear_class", "bitlinear"));
+  TRITIUM_ASSIGN(const std::string mode, keys.text_or("quantization_mode", "offline"));
+  if (linear_class == "bitlinear") return TernaryScale::divide;
+  if (linear_class != "autobitlinear") {
+    return make_error(Errc::unsupported, "unsupported model", keys.where() + ", key \"linear_class\"", "bitlinear or autobitlinear", printable(linear_class));
+  }
+  if (mode == "offline") return TernaryScale::multiply;
+  if (mode == "online") return TernaryScale::online;
+  return make_error(Errc::unsupported, "unsupported model", keys.where() + ", key \"quantization_mode\"", "offline or online", printable(mode));
 }
 
 TRITIUM_NAMESPACE_END

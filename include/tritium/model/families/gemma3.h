@@ -102,14 +102,14 @@ inline Result<ModelSpec> from_config(const JsonObject& outer) {
     TRITIUM_ASSIGN(const JsonObject sets, config.get_object("rope_parameters"));
     TRITIUM_ASSIGN(const JsonObject full, sets.get_object("full_attention"));
     TRITIUM_ASSIGN(const JsonObject sliding, sets.get_object("sliding_attention"));
-    TRITIUM_ASSIGN(rope, read_rope_parameters(full, facts, 1000000.0));
-    TRITIUM_ASSIGN(const RopeSpec local, read_rope_parameters(sliding, facts, kLocalBase));
+    TRITIUM_ASSIGN(rope, read_rope_parameters(full, facts, {.base = 1000000.0}));
+    TRITIUM_ASSIGN(const RopeSpec local, read_rope_parameters(sliding, facts, {.base = kLocalBase}));
     if (local.scaling != RopeScaling::none) {
       return make_error(Errc::unsupported, "unsupported model", std::string(sliding.where()) + ", key \"rope_type\"", "default", "a scaling");
     }
     local_base = local.base;
   } else {
-    TRITIUM_ASSIGN(rope, read_config_rope(config, facts, 1000000.0));
+    TRITIUM_ASSIGN(rope, read_config_rope(config, facts, {.base = 1000000.0}));
     TRITIUM_ASSIGN(local_base, facts.keys.number_or("rope_local_base_freq", kLocalBase, 1.0, 1e12));
   }
   finish(spec, std::move(rope), local_base, window, global);

@@ -43,7 +43,6 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   spec.ropes.push_back(std::move(rope));
   TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("attention.sliding_window", 0, 0, kMaxContext));
   for (LayerSpec& layer : spec.layers) layer.window = window;
-  spec.activation = Activation::silu;
   return std::move(spec);
 }
 
@@ -51,14 +50,14 @@ inline Result<ModelSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config));
   TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_act", "silu"));
   ModelSpec& spec = facts.spec;
-  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, 10000.0));
+  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {}));
   spec.ropes.push_back(std::move(rope));
   // transformers' default for Mistral is a window of 4096; a null turns it off
   const bool mistral = spec.architecture == "MistralForCausalLM";
   const bool absent = !config.value().contains("sliding_window");
   TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("sliding_window", mistral && absent ? 4096 : 0, 0, kMaxContext));
   for (LayerSpec& layer : spec.layers) layer.window = mistral ? window : 0;
-  spec.activation = Activation::silu;
+  TRITIUM_ASSIGN(spec.ternary, read_bitnet_quantization(config));  // Llama3-1.58, Falcon3-1.58, Falcon-E
   return std::move(spec);
 }
 
