@@ -81,7 +81,7 @@ class Decoder {
   /// would need, a recurrent layer keeps no history): the caller then starts again from 0.
   [[nodiscard]] bool rewind(std::size_t position) {
     if (position > position_) return false;
-    if (position == position_) return true;
+    if (position == position_ && position != 0) return true;
     if (position != 0 && (delta_net_.any() || !cache_.holds(position, high_water_))) return false;
     position_ = position;
     if (position == 0) {
@@ -100,12 +100,11 @@ class Decoder {
     for (std::size_t i = 0; i < ropes_.size(); ++i) {
       const RopeSpec& rope = model_.spec.ropes[i];
       if (!rope.depends_on_length()) continue;
-      const bool was_long = length_ > rope.original_context;
-      const bool is_long = std::max(length, length_) > rope.original_context;
-      if (position_ != 0 && was_long == is_long) continue;  // NTK bases stay as the prompt decided
-      if (position_ != 0 && rope.scaling == RopeScaling::longrope) return false;
-      if (position_ != 0) continue;
-      TRITIUM_ASSIGN(ropes_[i].table, make_rope_table(rope, length));
+      if (position_ == 0) {
+        TRITIUM_ASSIGN(ropes_[i].table, make_rope_table(rope, length));
+      } else if (rope.scaling == RopeScaling::longrope && (length_ > rope.original_context) != (length > rope.original_context)) {
+        return false;  // NTK bases stay as the prompt decided
+      }
     }
     length_ = position_ == 0 ? length : std::max(length, length_);
     return true;
@@ -116,8 +115,10 @@ class Decoder {
   Status forward(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
     const ModelSpec& spec = model_.spec;
     TRITIUM_TRY(check(tokens));
-    TRITIUM_ASSIGN(const bool ready, prepare(position_ + tokens.size()));
-    if (!ready) return Error{Errc::out_of_range, "the sequence outgrows the rotary embedding it began with: prepare() it from position 0"};
+    if (position_ + tokens.size() > length_) {
+      TRITIUM_ASSIGN(const bool ready, prepare(position_ + tokens.size()));
+      if (!ready) return Error{Errc::out_of_range, "the sequence outgrows the rotary embedding it began with: prepare() it from position 0"};
+    }
     rows_ = tokens.size();
     first_row_ = 0;
     embed(tokens);

@@ -47,13 +47,15 @@ class Loader {
     Weights& weights = model->weights;
 
     TRITIUM_ASSIGN(const Bound embedding, bind(Role::token_embedding, 0, {spec.vocab, spec.hidden}));
-    if (spec.vocab == 0) spec.vocab = embedding.weight->rows();  // GGUF says it by the tensor alone
+    if (spec.vocab == 0) spec.vocab = embedding.weight->rows();  // GGUF says it by the tensor
+    TRITIUM_TRY(check_gguf_vocab(*embedding.weight));
     if (spec.vocab > kMaxVocab) {
       return make_error(Errc::invalid_file, "vocabulary size", where(*embedding.weight), "at most " + std::to_string(kMaxVocab), std::to_string(spec.vocab));
     }
     TRITIUM_ASSIGN(const Bound head, bind(Role::output, 0, {spec.vocab, spec.hidden}));
     if (!is_gguf() && spec.tied_head == (head.weight != nullptr) && !spec.tied_head) {
-      return make_error(Errc::invalid_file, "tensor is missing", printable_path(checkpoint_.path()), "an output head, since tie_word_embeddings is false", "none");
+      return make_error(Errc::invalid_file, "tensor is missing", printable_path(checkpoint_.path()) + ", tensor \"" + spell(name_of(Role::output)->name, 0, ".weight") + "\"",
+                        "it, since tie_word_embeddings is false", "nothing");
     }
     spec.tied_head = head.weight == nullptr || (!is_gguf() && spec.tied_head);
     TRITIUM_ASSIGN(weights.output_norm, load_norm(Role::output_norm, 0, spec.hidden));
@@ -188,9 +190,40 @@ class Loader {
       TRITIUM_ASSIGN(bound.weight, take(spell(name->name, layer, name->bare ? "" : ".weight", expert), name->weight, shape));
     }
     if (name->bias != Need::no && bound.weight != nullptr) {
-      TRITIUM_ASSIGN(bound.bias, take(spell(name->name, layer, ".bias", expert), name->bias, {*shape.begin()}));
+      const std::string bias = spell(name->name, layer, ".bias", expert);
+      TRITIUM_ASSIGN(bound.bias, take(bias, name->bias, {*shape.begin()}));
+      TRITIUM_TRY(check_bias_everywhere(role, bias, bound.bias != nullptr));
     }
     return bound;
+  }
+
+  /// Biases that a family may have are on all layers or on none: one alone was lost, or was never the family's.
+  Status check_bias_everywhere(Role role, const std::string& name, bool present) {
+    for (const auto& [known, has_bias] : biased_) {
+      if (known != role) continue;
+      if (has_bias == present) return {};
+      return make_error(Errc::invalid_file, "a bias on some layers only", printable_path(checkpoint_.path()) + ", tensor \"" + printable(name) + "\"",
+                        has_bias ? "it" : "none, as on other layers", has_bias ? "nothing" : "it");
+    }
+    biased_.emplace_back(role, present);
+    return {};
+  }
+
+  /// The vocabulary's size is said up to three times in a GGUF file.
+  [[nodiscard]] Status check_gguf_vocab(const TensorSource& embedding) const {
+    if (!is_gguf()) return {};
+    const GgufFile& file = *checkpoint_.gguf();
+    const auto differs = [&](std::string_view key, std::uint64_t found) {
+      return make_error(Errc::invalid_file, "vocabulary size", printable_path(checkpoint_.path()) + ", key \"" + std::string(key) + "\"",
+                        std::to_string(embedding.rows()) + " as the rows of " + printable(embedding.name), std::to_string(found));
+    };
+    TRITIUM_ASSIGN(const std::string_view architecture, file.get<std::string_view>("general.architecture"));
+    const std::string key = std::string(architecture) + ".vocab_size";
+    TRITIUM_ASSIGN(const std::uint64_t size, file.get_or<std::uint64_t>(key, embedding.rows()));
+    if (size != embedding.rows()) return differs(key, size);
+    const GgufValue* tokens = file.find("tokenizer.ggml.tokens");
+    if (tokens != nullptr && tokens->is_array && tokens->count != embedding.rows()) return differs("tokenizer.ggml.tokens", tokens->count);
+    return {};
   }
 
   /// The matrix of a linear layer, n by k, and what is filed beside it. BitLinears of safetensors files come as packed codes
@@ -383,13 +416,14 @@ class Loader {
     return pack_linear({&matrix, 1});
   }
 
-  /// Rotary pairs (2i, 2i + 1) back to (i, i + head_dim / 2): canonical row o is stored row 2 (o mod d/2) + o div d/2.
-  static std::vector<std::uint32_t> half_split_order(std::size_t n_heads, std::size_t head_dim) {
+  /// Rotary pairs (2i, 2i + 1) back to (i, i + d / 2), d of the head_dim rows being rotated: canonical row o < d is stored
+  /// row 2 (o mod d/2) + o div d/2, the others lie where they are.
+  static std::vector<std::uint32_t> half_split_order(std::size_t n_heads, std::size_t head_dim, std::size_t rotary_dim) {
     std::vector<std::uint32_t> order(n_heads * head_dim);
-    const std::size_t half = head_dim / 2;
+    const std::size_t half = rotary_dim / 2;
     for (std::size_t h = 0; h < n_heads; ++h) {
       for (std::size_t o = 0; o < head_dim; ++o) {
-        order[h * head_dim + o] = static_cast<std::uint32_t>(h * head_dim + 2 * (o % half) + o / half);
+        order[h * head_dim + o] = static_cast<std::uint32_t>(h * head_dim + (o < rotary_dim ? 2 * (o % half) + o / half : o));
       }
     }
     return order;
@@ -423,8 +457,9 @@ class Loader {
       }
     }
     if (is_gguf() && family_.gguf_permuted_qk) {
-      parts[0].reorder(half_split_order(l.n_heads, l.head_dim));
-      if (n_parts >= 2) parts[1].reorder(half_split_order(l.n_kv_heads, l.head_dim));
+      const std::size_t rotary_dim = l.rope < 0 ? l.head_dim : spec.ropes[static_cast<std::size_t>(l.rope)].rotary_dim;
+      parts[0].reorder(half_split_order(l.n_heads, l.head_dim, rotary_dim));
+      if (n_parts >= 2) parts[1].reorder(half_split_order(l.n_kv_heads, l.head_dim, rotary_dim));
     }
     if (spec.attention_gate) {  // stored for each head: its q rows, then its gate rows
       TRITIUM_ASSIGN(Matrix gate, bind_matrix(Role::attn_q, i, 2 * nq, spec.hidden));
@@ -561,6 +596,7 @@ class Loader {
   const LoadOptions& options_;
   const Executor& executor_;
   std::vector<bool> used_;
+  std::vector<std::pair<Role, bool>> biased_;  // what layers so far said of optional biases
   TernaryScale ternary_ = TernaryScale::none;
   std::size_t done_ = 0;
   std::size_t total_ = 0;

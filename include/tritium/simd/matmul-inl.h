@@ -600,6 +600,7 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
   std::int32_t* starts = reinterpret_cast<std::int32_t*>(sums + (kPrefillRows + MR) * kRowLength);
   const std::size_t units = F::units(args.k);
   const std::size_t block_units = div_up(units, div_up(units, kBlockUnits));  // blocks of nearly equal length
+  const std::size_t store_rows = MR % args.x_parts == 0 ? MR : 2 * MR;  // rows that are added are stored together
 
   for (std::size_t p0 = first; p0 < last; p0 += kPrefillPanels) {
     const std::size_t n_panels = last - p0 < kPrefillPanels ? last - p0 : kPrefillPanels;
@@ -625,9 +626,10 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
             }
           }
         }
+        std::size_t held = 0;  // rows computed and not yet stored
         for (std::size_t m = 0; m < n_rows; m += MR) {
           const std::size_t live = n_rows - m < MR ? n_rows - m : MR;
-          float* tile = units == block_units ? sums : sums + m * kRowLength;  // one block: the same few lines again
+          float* tile = sums + (units == block_units ? held : m) * kRowLength;  // one block: the same few lines again
           XRow rows[MR];
           for (std::size_t r = 0; r < MR; ++r) {  // rows past the last repeat it
             rows[r] = RowOf(args.x, m0 + m + (r < live ? r : live - 1));
@@ -657,7 +659,12 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
             for (std::size_t i = 0; i < kSweepPanels; ++i) part.w_scales[i] = block.w_scales[p + i];
             SweepTile<U, Dot, MR, kSweepPanels>(panels + p, steps, rows, tile + p * kPanelRows, part);
           }
-          if (block.last) StoreRows(args, m0 + m, live, p0, args.epilogue.gated ? 2 : 1, n_panels, tile, kRowLength);
+          held += live;
+          if (held < store_rows && m + live < n_rows) continue;
+          if (block.last) {
+            StoreRows(args, m0 + m + live - held, held, p0, args.epilogue.gated ? 2 : 1, n_panels, tile - (held - live) * kRowLength, kRowLength);
+          }
+          held = 0;
         }
       }
     }

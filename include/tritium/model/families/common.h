@@ -102,15 +102,23 @@ inline Result<RopeSpec> read_gguf_rope(const GgufFile& file, const CommonFacts<G
     return make_error(Errc::invalid_file, "rotary dimensions come in pairs", keys.where() + ", key \"" + keys.full("rope.dimension_count") + "\"",
                       "an even number", std::to_string(rope.rotary_dim));
   }
-  TRITIUM_ASSIGN(const std::string type, keys.text_or("rope.scaling.type", "none"));
-  TRITIUM_ASSIGN(rope.factor, keys.number_or("rope.scaling.factor", 1.0, 1e-3, 1e6));
+  // A factor without a type is a linear one, as in files from before the type had a key.
+  const std::string_view factor_key = keys.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+  TRITIUM_ASSIGN(rope.factor, keys.number_or(factor_key, 1.0, 1e-3, 1e6));
+  TRITIUM_ASSIGN(const std::string type, keys.text_or("rope.scaling.type", keys.has(factor_key) ? "linear" : "none"));
   TRITIUM_ASSIGN(rope.original_context, keys.size_or("rope.scaling.original_context_length", facts.spec.context, 1, kMaxContext));
   if (type == "linear") {
     rope.scaling = RopeScaling::linear;
   } else if (type == "yarn") {
     rope.scaling = RopeScaling::yarn;
-    TRITIUM_ASSIGN(rope.magnitude, keys.number_or("rope.scaling.attn_factor", 1.0, 1e-3, 1e3));
-    rope.magnitude *= rope.factor > 1.0 ? 0.1 * std::log(rope.factor) + 1.0 : 1.0;
+    TRITIUM_ASSIGN(rope.beta_fast, keys.number_or("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6));
+    TRITIUM_ASSIGN(rope.beta_slow, keys.number_or("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6));
+    TRITIUM_TRY(keys.only<double>("rope.scaling.yarn_ext_factor", 1.0));
+    TRITIUM_TRY(keys.only<double>("rope.scaling.yarn_log_multiplier", 0.0));
+    // yarn_attn_factor is config.json's attention_factor: all of the magnitude
+    TRITIUM_ASSIGN(rope.magnitude, keys.number_or("rope.scaling.yarn_attn_factor", rope.factor > 1.0 ? 0.1 * std::log(rope.factor) + 1.0 : 1.0, 1e-3, 1e3));
+    TRITIUM_ASSIGN(const double more, keys.number_or("rope.scaling.attn_factor", 1.0, 1e-3, 1e3));
+    rope.magnitude *= more;
   } else if (type == "longrope") {
     rope.scaling = RopeScaling::longrope;
   } else if (type != "none") {

@@ -6,7 +6,7 @@
 // Layer i is global when (i + 1) mod 6 = 0. Local layers see 512 or 1024 keys with base 10,000; global ones all keys with
 // base 1,000,000, angles divided by 8 from 4B on. Scores are scaled by query_pre_attn_scalar^-0.5, which is head_dim for
 // all sizes but 27B (168). safetensors store norm weights minus one; GGUF has the one added already.
-// GGUF has no keys for the local base, the period and the 27B scale: they are constants of the family.
+// GGUF files mostly lack keys for the local base and the period, and have none for the 27B scale: constants of the family.
 // Source: transformers modeling_gemma3.py; llama.cpp's gemma3 for what its files leave out.
 #pragma once
 
@@ -54,13 +54,18 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma3"));
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 1000000.0));
-  TRITIUM_ASSIGN(const double local_base, facts.keys.number_or("rope.local.freq_base", kLocalBase, 1.0, 1e12));
+  const std::string_view local_key = facts.keys.has("rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base";
+  TRITIUM_ASSIGN(const double local_base, facts.keys.number_or(local_key, kLocalBase, 1.0, 1e12));
   TRITIUM_ASSIGN(const std::size_t window, facts.keys.size("attention.sliding_window", 1, kMaxContext));
   TRITIUM_ASSIGN(const double logit_cap, facts.keys.number_or("final_logit_softcapping", 0.0, 0.0, 1e6));
   TRITIUM_TRY(facts.keys.only<double>("attn_logit_softcapping", 0.0));
   std::vector<bool> global(spec.n_layers());
-  for (std::size_t i = 0; i < global.size(); ++i) global[i] = (i + 1) % kPeriod == 0;
-  if (facts.keys.has("attention.sliding_window_pattern")) {  // other writers: true for a local layer
+  const GgufValue* pattern = file.find(facts.keys.full("attention.sliding_window_pattern"));
+  const bool each_layer = pattern != nullptr && pattern->is_array;  // true for a local layer; else the period
+  TRITIUM_ASSIGN(const std::size_t period, each_layer ? Result<std::size_t>(kPeriod)
+                                                      : facts.keys.size_or("attention.sliding_window_pattern", kPeriod, 1, kMaxLayers));
+  for (std::size_t i = 0; i < global.size(); ++i) global[i] = (i + 1) % period == 0;
+  if (each_layer) {
     TRITIUM_ASSIGN(const std::vector<bool> local, file.get_array<bool>(facts.keys.full("attention.sliding_window_pattern")));
     if (local.size() != global.size()) {
       return make_error(Errc::invalid_file, "one entry for each layer", facts.keys.where() + ", key \"" + facts.keys.full("attention.sliding_window_pattern") + "\"",

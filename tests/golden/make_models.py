@@ -1,0 +1,459 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the tiny checkpoints of tests/data/golden with transformers, and what they answer.
+
+    python3 tests/golden/make_models.py --llama-cpp LLAMA_CPP [ROW...]
+
+LLAMA_CPP is a llama.cpp source tree: its convert_hf_to_gguf.py makes the GGUF twins (the tree that llama-cpp-python
+0.3.36 carries under vendor/ was used). Without the option rows lose their twin and say so. Versions: requirements.txt.
+
+A row is a function of the table at the end. Each becomes a folder with config.json, *.safetensors, model.gguf,
+golden.json (prompt, greedy continuation, which rows of logits are kept) and logits.npy (float32, one line for each kept
+position of prompt + continuation). tests/model/golden_test.cc runs every folder it finds: a new row needs no C++.
+
+Every matrix is made of integers -127 .. 127 times a power of two, each run of 32 holding a +-127: the values are exact
+in f32, f16, bf16 and Q8_0 alike, so all files of a row hold the same model and the logits have one truth. Norm weights
+are 1 +- 0.1 (0 +- 0.1 where the family adds the one itself), biases are never zero.
+"""
+import argparse
+import dataclasses
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+
+import numpy as np
+import safetensors.torch
+import torch
+import transformers
+
+HERE = pathlib.Path(__file__).resolve().parent
+OUT = HERE.parent / "data" / "golden"
+VOCAB = 331
+CONTEXT = 64
+
+ROWS = []
+
+
+def row(function):
+    ROWS.append(function)
+    return function
+
+
+@dataclasses.dataclass
+class Row:
+    """One checkpoint. `config` goes to the configuration class of `model`, a name in transformers."""
+    model: str
+    config: dict
+    dtype: str = "float16"          # of the safetensors
+    shards: int = 1
+    style: str = "current"          # config.json: "current" as transformers writes it, "published" as hubs hold it
+    wrapped: bool = False           # as the text half of a multimodal checkpoint
+    gguf: str = "q8_0"              # converter's --outtype; "" for none, and then why:
+    no_gguf: str = ""
+    gguf_keys: dict = dataclasses.field(default_factory=dict)  # hyper-parameters that the converter leaves out
+    tokenizer: str = "sp"           # "sp": tokenizer.model, "bpe": tokenizer.json
+    pre: str = "gpt-2"              # pre-tokenizer name that a "bpe" GGUF gets
+    prompt: int = 40
+    greedy: int = 24
+    tolerance: float = 1e-4         # logit error, in standard deviations of a row of logits
+    zero_centred: bool = False      # norm weights are stored minus one
+    draw: object = None             # (name, shape, rng) -> array or None: weights with rules of their own
+    answer: object = None           # (model, ids) -> logits (len(ids), VOCAB); default: a causal model
+
+
+# --- weights -----------------------------------------------------------------------------------------------------------
+
+def integers(shape, sigma, rng):
+    """Integers times a power of two, about normal with deviation sigma; a +-127 in each run of 32 along a row."""
+    codes = np.clip(np.rint(rng.standard_normal(shape) * 40), -127, 127)
+    flat = codes.reshape(-1, shape[-1])
+    for first in range(0, shape[-1], 32):
+        width = min(32, shape[-1] - first)
+        column = first + rng.integers(0, width, flat.shape[0])
+        flat[np.arange(flat.shape[0]), column] = 127 * rng.choice([-1, 1], flat.shape[0])
+    return flat.reshape(shape) * 2.0 ** np.rint(np.log2(sigma / 40))
+
+
+def default_weight(name, shape, rng, spec):
+    if name.endswith(".bias"):
+        return np.rint(rng.standard_normal(shape) * 32) / 128 + 1 / 128
+    if len(shape) == 1:  # a norm
+        return np.clip(np.rint(rng.standard_normal(shape) * 12.8), -100, 100) / 128 + (0 if spec.zero_centred else 1)
+    if "embed_tokens" in name:
+        return integers(shape, 0.4 / np.sqrt(shape[-1]) if spec.zero_centred else 0.4, rng)
+    gain = 1.6 if ("q_proj" in name or "k_proj" in name) else 2.0 if "lm_head" in name else 1.0
+    return integers(shape, gain / np.sqrt(shape[-1]), rng)
+
+
+def build(spec, seed):
+    model_class = getattr(transformers, spec.model)
+    config = model_class.config_class(**spec.config)
+    config.architectures = [spec.model]
+    config._attn_implementation = "eager"
+    torch.manual_seed(0)
+    model = model_class(config).to(torch.float32).eval()
+    rng = np.random.default_rng(seed)
+    for name, parameter in model.named_parameters():  # a tied head is listed once
+        value = spec.draw(name, tuple(parameter.shape), rng) if spec.draw else None
+        if value is None:
+            value = default_weight(name, tuple(parameter.shape), rng, spec)
+        parameter.data.copy_(torch.from_numpy(np.asarray(value, dtype=np.float32)))
+    return model
+
+
+# --- answers -----------------------------------------------------------------------------------------------------------
+
+@torch.inference_mode()
+def causal(model, ids):
+    return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy()
+
+
+def converse(model, spec, seed):
+    """A prompt whose greedy continuation is never close to a tie, the continuation, and logits of all positions."""
+    answer = spec.answer or causal
+    for attempt in range(200):
+        rng = np.random.default_rng([seed, attempt])
+        prompt = [1] + [int(i) for i in rng.integers(3, VOCAB, spec.prompt - 1)]
+        ids = list(prompt)
+        least = np.inf
+        for _ in range(spec.greedy):
+            last = answer(model, ids)[-1]
+            best = np.sort(last)[-2:]
+            least = min(least, (best[1] - best[0]) / last.std())
+            if least < 0.02:
+                break
+            ids.append(int(last.argmax()))
+        # a continuation that repeats one token would prove little
+        if least >= 0.02 and len(set(ids[spec.prompt:])) >= spec.greedy // 2:
+            return prompt, ids[spec.prompt:], answer(model, ids), float(least)
+    raise SystemExit("no prompt with a clear continuation")
+
+
+def kept_rows(spec):
+    """Positions whose logits are stored: around the window, blocks of 8 and 16, and the change to decoding."""
+    p, end = spec.prompt, spec.prompt + spec.greedy - 1
+    wanted = [0, 1, 2, 3, 6, 7, 8, 9, 15, 16, 17, 24, 31, 32, p - 2, p - 1, p, p + 1, p + 2, p + 7, p + 8, p + 15, end - 1]
+    return sorted({i for i in wanted if 0 <= i < end})
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+def config_json(model, spec):
+    text = json.loads(model.config.to_json_string(use_diff=True))
+    for key in ("transformers_version", "_attn_implementation"):
+        text.pop(key, None)
+    text["dtype"] = spec.dtype
+    if spec.style == "published":
+        text["torch_dtype"] = text.pop("dtype")
+        text.pop("layer_types", None)
+        rope = text.pop("rope_parameters", None) or {}
+        if "full_attention" in rope:
+            text["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+            rope = rope["full_attention"]
+        if "rope_theta" in rope:
+            text["rope_theta"] = rope.pop("rope_theta")
+        text["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
+    if spec.wrapped:
+        text.pop("architectures")
+        text = {"architectures": [spec.model.replace("ForCausalLM", "ForConditionalGeneration")],
+                "model_type": text["model_type"].replace("_text", ""), "text_config": text}
+    return text
+
+
+def save_safetensors(model, spec, folder):
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        stored = parameter.data.to(getattr(torch, spec.dtype)).contiguous()
+        assert torch.equal(stored.to(torch.float32), parameter.data), f"{name} is not exact in {spec.dtype}"
+        tensors["language_model." + name if spec.wrapped else name] = stored
+    if spec.shards == 1:
+        safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    names = sorted(tensors)
+    weight_map = {}
+    for shard in range(spec.shards):
+        file = f"model-{shard + 1:05d}-of-{spec.shards:05d}.safetensors"
+        part = {n: tensors[n] for n in names[shard::spec.shards]}
+        safetensors.torch.save_file(part, folder / file, metadata={"format": "pt"})
+        weight_map |= {n: file for n in part}
+    total = sum(t.numel() * t.element_size() for t in tensors.values())
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=1, sort_keys=True) + "\n")
+
+
+def write_tokenizers(folder):
+    """A SentencePiece model and a byte-level BPE of VOCAB tokens each, put together by hand: the same in every run."""
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    text = (HERE.parent / "data" / "text" / "alice.txt").read_text()
+
+    def merge(words, count):
+        """Byte-pair merges of words (tuples of symbols with counts); ties go to the smaller pair."""
+        merges = []
+        while len(merges) < count:
+            pairs = {}
+            for word, n in words.items():
+                for pair in zip(word, word[1:]):
+                    pairs[pair] = pairs.get(pair, 0) + n
+            best = min(pairs, key=lambda p: (-pairs[p], p))
+            merges.append(best)
+            joined = {}
+            for word, n in words.items():
+                out = []
+                for symbol in word:
+                    if out and (out[-1], symbol) == best:
+                        out[-1] += symbol
+                    else:
+                        out.append(symbol)
+                joined[tuple(out)] = joined.get(tuple(out), 0) + n
+            words = joined
+        return merges
+
+    def words_of(space):
+        words = {}
+        for word in text.split():
+            if word.isalpha() and word.isascii():
+                spelled = tuple(space + word.lower())
+                words[spelled] = words.get(spelled, 0) + 1
+        return words
+
+    model = pb.ModelProto()
+    model.trainer_spec.model_type = pb.TrainerSpec.BPE
+    model.trainer_spec.vocab_size = VOCAB
+    model.trainer_spec.byte_fallback = True
+    model.trainer_spec.unk_id, model.trainer_spec.bos_id, model.trainer_spec.eos_id, model.trainer_spec.pad_id = 0, 1, 2, -1
+    model.normalizer_spec.name = "identity"
+    model.normalizer_spec.add_dummy_prefix = True
+    model.normalizer_spec.remove_extra_whitespaces = False
+    model.normalizer_spec.escape_whitespaces = True
+    kinds = pb.ModelProto.SentencePiece
+    pieces = [("<unk>", kinds.UNKNOWN), ("<s>", kinds.CONTROL), ("</s>", kinds.CONTROL)]
+    pieces += [(f"<0x{b:02X}>", kinds.BYTE) for b in range(256)]
+    letters = ["\u2581"] + list("abcdefghijklmnopqrstuvwxyz") + list(".,'")
+    merged = ["".join(m) for m in merge(words_of("\u2581"), VOCAB - len(pieces) - len(letters))]
+    pieces += [(p, kinds.NORMAL) for p in merged + letters]
+    assert len(pieces) == VOCAB == len({p for p, _ in pieces})
+    for i, (piece, kind) in enumerate(pieces):
+        model.pieces.add(piece=piece, score=0.0 if kind != kinds.NORMAL else -float(i - 258), type=kind)
+    (folder / "tokenizer.model").write_bytes(model.SerializeToString())
+
+    printable = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
+    alphabet = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(
+        b for b in range(256) if b not in printable)}
+    special = ["<unk>", "<s>", "</s>"]
+    merges = merge(words_of(alphabet[32]), VOCAB - len(special) - 256)
+    vocab = {t: i for i, t in enumerate(special + [alphabet[b] for b in range(256)] + ["".join(m) for m in merges])}
+    assert len(vocab) == VOCAB
+    tokenizer = {
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": vocab[t], "content": t, "single_word": False, "lstrip": False, "rstrip": False,
+                          "normalized": False, "special": True} for t in special],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": vocab, "merges": [list(m) for m in merges]}}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=True, indent=0) + "\n")
+
+
+# Runs the converter with the pre-tokenizer's name given (it is guessed from a hash of known tokenizers otherwise) and
+# with hyper-parameters added to what it writes.
+CONVERT = r"""
+import json, runpy, sys
+tree, pre, extra = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+sys.path.insert(0, tree)
+sys.path.insert(1, tree + "/gguf-py")
+from conversion.base import TextModel
+TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
+write = TextModel.prepare_metadata
+def prepare_metadata(self, *args, **kwargs):
+    write(self, *args, **kwargs)
+    for key, value in extra.items():
+        getattr(self.gguf_writer, "add_float64" if isinstance(value, float) else "add_uint32")(
+            self.gguf_writer.arch + "." + key, value)
+TextModel.prepare_metadata = prepare_metadata
+sys.argv = ["convert_hf_to_gguf.py"] + sys.argv[4:]
+runpy.run_path(tree + "/convert_hf_to_gguf.py", run_name="__main__")
+"""
+
+
+def convert(llama_cpp, spec, folder, tokenizers):
+    """model.gguf beside the safetensors; returns why there is none, or ''."""
+    if not spec.gguf:
+        return spec.no_gguf
+    if llama_cpp is None:
+        return "made without --llama-cpp"
+    with tempfile.TemporaryDirectory() as work:
+        source = pathlib.Path(work) / folder.name
+        shutil.copytree(folder, source)
+        shutil.copy(tokenizers / ("tokenizer.model" if spec.tokenizer == "sp" else "tokenizer.json"), source)
+        tokenizer_config = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": spec.tokenizer == "sp",
+                            "tokenizer_class": "LlamaTokenizer" if spec.tokenizer == "sp" else "PreTrainedTokenizerFast"}
+        (source / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+        target = folder / "model.gguf"
+        done = subprocess.run([sys.executable, "-c", CONVERT, str(llama_cpp), spec.pre, json.dumps(spec.gguf_keys), str(source),
+                               "--outfile", str(target), "--outtype", spec.gguf, "--model-name", folder.name],
+                              capture_output=True, text=True)
+        if done.returncode == 0 and target.exists():
+            return ""
+        print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
+        return "the converter failed: " + done.stderr.strip().splitlines()[-1]
+
+
+def make(function, llama_cpp):
+    spec = function()
+    name = function.__name__.replace("_", "-")
+    seed = zlib.crc32(name.encode())
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    model = build(spec, seed)
+    prompt, greedy, logits, margin = converse(model, spec, seed)
+    rows = kept_rows(spec)
+    truth = (spec.answer or causal)(model.double(), prompt + greedy)
+    noise = float(np.max(np.abs(logits - truth).max(1) / truth.std(1)))
+    model.float()
+    (folder / "config.json").write_text(json.dumps(config_json(model, spec), indent=1) + "\n")
+    save_safetensors(model, spec, folder)
+    np.save(folder / "logits.npy", logits[rows].astype(np.float32))
+    missing = convert(llama_cpp, spec, folder, OUT / "tokenizers")
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    golden = {"kind": "decoder", "about": " ".join(function.__doc__.split()),
+              "source": f"transformers {transformers.__version__}, torch {torch.__version__}, {spec.model}",
+              "context": spec.config.get("max_position_embeddings", CONTEXT), "tolerance": spec.tolerance,
+              "prompt": prompt, "greedy": greedy, "rows": rows, "gguf": spec.gguf if not missing else "", "no_gguf": missing}
+    (folder / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+    size = sum(f.stat().st_size for f in folder.iterdir())
+    print(f"{name}: {size / 1000:.0f} kB, greedy margin {margin:.3f} sigma, float32 noise {noise:.1e} sigma"
+          + (f", no GGUF: {missing}" if missing else ""))
+
+
+# --- the table ---------------------------------------------------------------------------------------------------------
+
+def llama_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, head_dim=12, max_position_embeddings=CONTEXT, rms_norm_eps=1e-5,
+                rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, tie_word_embeddings=False,
+                bos_token_id=1, eos_token_id=2, pad_token_id=None) | changes
+
+
+@row
+def llama():
+    """Llama, one KV head for each head, head_dim != hidden / heads, published style of config.json."""
+    return Row("LlamaForCausalLM", llama_config(num_attention_heads=2, num_key_value_heads=2, head_dim=24), style="published")
+
+
+@row
+def llama_gqa():
+    """Llama with three heads to a KV head, D not a multiple of 32, a byte-level vocabulary, f16 GGUF."""
+    return Row("LlamaForCausalLM", llama_config(hidden_size=72, num_attention_heads=6, num_key_value_heads=2, head_dim=16,
+                                                intermediate_size=88, tie_word_embeddings=True), gguf="f16", tokenizer="bpe")
+
+
+@row
+def llama_bias():
+    """Llama with biases on q, k, v and o."""
+    return Row("LlamaForCausalLM", llama_config(attention_bias=True, head_dim=20, tie_word_embeddings=True))
+
+
+@row
+def llama_tied():
+    """Llama with a tied head and one KV head, bf16, in three shards."""
+    return Row("LlamaForCausalLM", llama_config(tie_word_embeddings=True, num_key_value_heads=1, head_dim=24), dtype="bfloat16",
+               shards=3, gguf="bf16")
+
+
+@row
+def llama_llama3_rope():
+    """Llama 3.1's frequency scaling: low, middle and high frequencies, prompt past the original context."""
+    rope = {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16}
+    return Row("LlamaForCausalLM", llama_config(rope_parameters=rope, tie_word_embeddings=True, num_attention_heads=2, num_key_value_heads=1, head_dim=24), style="published")
+
+
+@row
+def llama_linear_rope():
+    """Llama with angles divided by 4."""
+    rope = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+    return Row("LlamaForCausalLM", llama_config(rope_parameters=rope, tie_word_embeddings=True, num_attention_heads=2, num_key_value_heads=1, head_dim=24))
+
+
+@row
+def llama_yarn():
+    """Llama with yarn from 16 to 64 positions and bounds of its own."""
+    rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16,
+            "beta_fast": 2.0, "beta_slow": 0.25}
+    return Row("LlamaForCausalLM", llama_config(rope_parameters=rope, tie_word_embeddings=True, num_attention_heads=2, num_key_value_heads=1, head_dim=24))
+
+
+@row
+def llama_yarn_factor():
+    """Yarn whose magnitude is given, in the published style."""
+    rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16,
+            "attention_factor": 1.3}
+    return Row("LlamaForCausalLM", llama_config(rope_parameters=rope, tie_word_embeddings=True, num_attention_heads=2, num_key_value_heads=1, head_dim=24), style="published")
+
+
+@row
+def mistral():
+    """Mistral v0.1: a window of 8 keys on every layer. The converter leaves the window out: it is added to the file."""
+    config = llama_config(sliding_window=8, tie_word_embeddings=True)
+    return Row("MistralForCausalLM", config, gguf_keys={"attention.sliding_window": 8})
+
+
+def gemma3_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=24, num_hidden_layers=7, num_attention_heads=2,
+                num_key_value_heads=1, head_dim=24, max_position_embeddings=CONTEXT, rms_norm_eps=1e-6, sliding_window=8,
+                query_pre_attn_scalar=24, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+                rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+                                 "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}) | changes
+
+
+@row
+def gemma3():
+    """Gemma 3: five windowed layers to a global one, two rotary bases, in the published style."""
+    return Row("Gemma3ForCausalLM", gemma3_config(), dtype="bfloat16", style="published", zero_centred=True)
+
+
+@row
+def gemma3_scaled():
+    """Gemma 3 as its larger sizes: global angles divided by 8, a local base of its own, layer_types that are no pattern."""
+    rope = {"full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}
+    config = gemma3_config(rope_parameters=rope, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+                           query_pre_attn_scalar=40, intermediate_size=56, layer_types=["sliding_attention", "full_attention", "sliding_attention"])
+    return Row("Gemma3ForCausalLM", config, zero_centred=True, wrapped=True, gguf="",
+               no_gguf="GGUF has no key for query_pre_attn_scalar, and the converter none for layer_types")
+
+
+@row
+def gemma3_bases():
+    """Gemma 3 with a local base and global angles that GGUF says in keys of its own."""
+    rope = {"full_attention": {"rope_type": "linear", "rope_theta": 300000.0, "factor": 8.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}
+    return Row("Gemma3ForCausalLM", gemma3_config(rope_parameters=rope, num_hidden_layers=6), dtype="bfloat16", zero_centred=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--llama-cpp", type=pathlib.Path, help="source tree with convert_hf_to_gguf.py")
+    parser.add_argument("rows", nargs="*", help="names of rows; default: all")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    (OUT / "tokenizers").mkdir(parents=True, exist_ok=True)
+    write_tokenizers(OUT / "tokenizers")
+    known = {f.__name__.replace("_", "-"): f for f in ROWS}
+    for name in options.rows or known:
+        if name not in known:
+            raise SystemExit(f"unknown row {name}; known: {', '.join(known)}")
+        make(known[name], options.llama_cpp)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tiny checkpoints of tests/data/golden (made by tests/golden/make_models.py) and how tests run a model.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/test_files.h"
+#include "tritium/io/json.h"
+#include "tritium/io/npy.h"
+#include "tritium/model/load.h"
+
+/// The error of a failure, or a failed test.
+template <class T>
+tritium::Error error_of(const tritium::Result<T>& result) {
+  if (result.ok()) FAIL("success where an error was expected");
+  return result.error();
+}
+
+struct GoldenRow {
+  std::string name;
+  std::string folder;
+  std::string kind;               ///< "decoder"
+  std::string no_gguf;            ///< why there is no GGUF twin; empty: there is one
+  std::vector<std::int32_t> prompt;
+  std::vector<std::int32_t> greedy;  ///< what follows the prompt
+  std::vector<std::size_t> rows;  ///< positions of prompt + greedy whose logits are kept
+  std::vector<float> logits;      ///< (rows, vocab)
+  double tolerance = 0;           ///< of a logit, in standard deviations of its row
+  std::size_t context = 0;
+
+  [[nodiscard]] bool has_gguf() const { return no_gguf.empty(); }
+  [[nodiscard]] std::string gguf() const { return folder + "/model.gguf"; }
+  [[nodiscard]] std::size_t vocab() const { return logits.size() / rows.size(); }
+  /// The prompt and all of the continuation that is fed back.
+  [[nodiscard]] std::vector<std::int32_t> tokens() const {
+    std::vector<std::int32_t> ids = prompt;
+    ids.insert(ids.end(), greedy.begin(), greedy.end() - 1);
+    return ids;
+  }
+  /// The files that hold the row's model: the folder, and the GGUF file where there is one.
+  [[nodiscard]] std::vector<std::string> paths() const {
+    return has_gguf() ? std::vector<std::string>{folder, gguf()} : std::vector<std::string>{folder};
+  }
+};
+
+inline GoldenRow read_golden(const std::filesystem::path& folder) {
+  GoldenRow row;
+  row.name = folder.filename().string();
+  row.folder = folder.string();
+  const tritium::Json json = value_of(tritium::read_json_file(row.folder + "/golden.json", {}));
+  const tritium::JsonObject meta = value_of(tritium::JsonObject::of(json, "golden.json"));
+  row.kind = value_of(meta.get<std::string_view>("kind"));
+  row.no_gguf = value_of(meta.get<std::string_view>("no_gguf"));
+  row.prompt = value_of(meta.get_array<std::int32_t>("prompt"));
+  row.greedy = value_of(meta.get_array<std::int32_t>("greedy"));
+  for (const std::uint64_t r : value_of(meta.get_array<std::uint64_t>("rows"))) row.rows.push_back(static_cast<std::size_t>(r));
+  row.tolerance = value_of(meta.get<double>("tolerance"));
+  row.context = value_of(meta.get<std::uint64_t>("context"));
+  auto logits = value_of(tritium::read_npy<float>(row.folder + "/logits.npy"));
+  row.logits = std::move(logits.values);
+  REQUIRE(row.rows.size() >= 8);
+  REQUIRE(row.logits.size() % row.rows.size() == 0);
+  REQUIRE(row.vocab() > 1);
+  REQUIRE(row.rows.back() < row.tokens().size());
+  return row;
+}
+
+/// Every row of the folder, by name.
+inline const std::vector<GoldenRow>& golden_rows() {
+  static const std::vector<GoldenRow> rows = [] {
+    std::vector<GoldenRow> found;
+    for (const auto& entry : std::filesystem::directory_iterator(TRITIUM_TEST_DATA "/golden")) {
+      if (std::filesystem::exists(entry.path() / "golden.json")) found.push_back(read_golden(entry.path()));
+    }
+    std::sort(found.begin(), found.end(), [](const GoldenRow& a, const GoldenRow& b) { return a.name < b.name; });
+    return found;
+  }();
+  REQUIRE(rows.size() >= 10);
+  return rows;
+}
+inline const GoldenRow& golden_row(std::string_view name) {
+  for (const GoldenRow& row : golden_rows()) {
+    if (row.name == name) return row;
+  }
+  FAIL("no golden row " << name);
+  return golden_rows().front();
+}
+
+/// Every value as the file has it, computed in f32.
+inline tritium::LoadOptions exact_options() {
+  tritium::LoadOptions options;
+  options.weights = tritium::PackFormat::f32;
+  options.head = tritium::PackFormat::f32;
+  return options;
+}
+
+inline std::unique_ptr<tritium::Model> load_path(const std::string& path, const tritium::LoadOptions& options = {},
+                                                 const tritium::Executor& executor = {}) {
+  const tritium::Checkpoint checkpoint = value_of(tritium::Checkpoint::open(path));
+  return value_of(tritium::load_model(checkpoint, options, executor));
+}
+
+inline std::unique_ptr<tritium::Decoder> make_decoder(const tritium::Model& model, tritium::KvType kv, std::size_t max_batch = 512,
+                                                      const tritium::Executor& executor = {}, std::size_t context = 0) {
+  tritium::Decoder::Options options;
+  options.context = context;
+  options.max_batch = max_batch;
+  options.kv = kv;
+  return value_of(tritium::Decoder::create(model, options, executor));
+}
+
+/// Logits of all tokens, read from position 0 in batches of `chunk` (0: at once).
+inline std::vector<float> all_logits(tritium::Decoder& decoder, std::span<const std::int32_t> tokens, std::size_t chunk = 0) {
+  const std::size_t vocab = decoder.model().spec.vocab;
+  std::vector<float> logits(tokens.size() * vocab);
+  REQUIRE(decoder.rewind(0));
+  if (chunk == 0) chunk = tokens.size();
+  for (std::size_t at = 0; at < tokens.size(); at += chunk) {
+    const std::size_t n = std::min(chunk, tokens.size() - at);
+    require_ok(decoder.forward(tokens.subspan(at, n), tritium::Decoder::Logits::all, logits.data() + at * vocab));
+  }
+  return logits;
+}
+
+/// The largest difference of two rows in standard deviations of the second.
+inline double row_error(const float* found, const float* expected, std::size_t n) {
+  double mean = 0;
+  for (std::size_t i = 0; i < n; ++i) mean += expected[i];
+  mean /= static_cast<double>(n);
+  double variance = 0;
+  double worst = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    variance += (expected[i] - mean) * (expected[i] - mean);
+    const double error = std::fabs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
+    worst = error <= worst ? worst : error;  // keeps a NaN
+  }
+  return worst / std::sqrt(variance / static_cast<double>(n));
+}
+
+inline std::size_t arg_max(const float* x, std::size_t n) { return static_cast<std::size_t>(std::max_element(x, x + n) - x); }
+
+/// "" when two runs gave the same bits; else how many values differ, where the first is, and by how much at most.
+inline std::string difference(const std::vector<float>& found, const std::vector<float>& expected) {
+  if (found.size() != expected.size()) return std::to_string(found.size()) + " values instead of " + std::to_string(expected.size());
+  std::size_t count = 0;
+  std::size_t first = 0;
+  double worst = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (std::bit_cast<std::uint32_t>(found[i]) == std::bit_cast<std::uint32_t>(expected[i])) continue;
+    if (count++ == 0) first = i;
+    worst = std::max(worst, std::fabs(static_cast<double>(found[i]) - static_cast<double>(expected[i])));
+  }
+  if (count == 0) return "";
+  return std::to_string(count) + " of " + std::to_string(found.size()) + " differ, the first at " + std::to_string(first) + ", by up to " + std::to_string(worst);
+}
