@@ -82,6 +82,18 @@ void check_bounded(const std::string& source, const Outcome& o) {
 
 // Templates that must be stopped by a limit.
 std::vector<std::string> stopped() {
+  // Many names, each of them cheap: what grows with their number must be paid for.
+  std::string sets;
+  std::string attributes;
+  std::string parameters;
+  std::string keywords;
+  for (int i = 0; i < 6000; ++i) {
+    const std::string n = std::to_string(i);
+    sets += "{% set a" + n + " = 1 %}";
+    attributes += "{% set ns.a" + n + " = 1 %}";
+    parameters.append(i == 0 ? "a" : ",a").append(n).append("=1");
+    keywords.append(i == 0 ? "a" : ",a").append(std::to_string(5999 - i)).append("=1");
+  }
   const std::string big = "range(100000)";
   return {
       // loops: nesting does not beat the fuel
@@ -109,6 +121,23 @@ std::vector<std::string> stopped() {
       "{% set d = dict.fromkeys(" + big + ") %}{% for i in " + big + " %}{% set z = d | dictsort %}{% endfor %}",
       "{% for i in " + big + " %}{% set b = " + big + " | batch(10) | list %}{% set s = " + big +
           " | slice(10) | list %}{% endfor %}",
+      "{% for i in " + big + " %}{% for j in " + big + " %}{% if 0 %}" + sets + "{% endif %}{% endfor %}{% endfor %}",
+      "{% macro m() %}{% if 0 %}" + sets + "{% endif %}{% endmacro %}{% for i in " + big + " %}{% for j in " + big +
+          " %}{% set x = m() %}{% endfor %}{% endfor %}",
+      "{% set ns = namespace() %}{% for i in " + big + " %}" + attributes + "{% endfor %}",
+      "{% set ns = namespace() %}" + attributes + "{% for i in " + big + " %}{% for j in " + big +
+          " %}{% set x = ns.b %}{% endfor %}{% endfor %}",
+      "{% macro m(" + parameters + ") %}{% endmacro %}{% for i in " + big + " %}{{ m(" + keywords + ") }}{% endfor %}",
+      "{% macro m(" + parameters + ") %}{% endmacro %}{% for i in " + big + " %}{% for j in " + big +
+          " %}{{ m() }}{% endfor %}{% endfor %}",
+      "{% set l = " + big + " | list %}{{ l | map('default', *l) | list | length }}",
+      "{% set l = " + big +
+          " | list %}{{ l | select('in', *l) | list | length }}{{ l | map('format', *l) | list | length }}",
+      "{% set f = '{zz}' * 100000 %}{% set d = dict.fromkeys(range(20000) | map('string')) %}{{ f.format_map(dict(d, "
+      "zz=1)) | length }}{{ f.format_map(dict(d, zz=1)) | length }}",
+      "{% for i in " + big + " %}{% for j in " + big + " %}{% set x = 1e308 | round(-308) %}{% endfor %}{% endfor %}",
+      "{% for i in " + big + " %}{% for j in " + big +
+          " %}{% set x = '{:.17g}'.format(0.1) | float %}{% endfor %}{% endfor %}",
       // recursion
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
       "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(150) }}",

@@ -70,7 +70,9 @@ TEST_CASE("an error is one line with the place in the template", "[jinja]") {
         "int and str)");
   CHECK(render("{% macro m() %}\n{{ 1 / 0 }}\n{% endmacro %}\n\n{{ m() }}") == "! division by zero (template line 2)");
   CHECK(render("{{ raise_exception('no\nline\x01 breaks') }}") ==
-        "! the template refuses: no line  breaks (template line 1)");
+        "! the template refuses: no\\nline\\x01 breaks (template line 1)");
+  CHECK(render("{{ '{a\\r\\x7f}'.format() }}").find("found a\\x0d\\x7f)") != std::string::npos);
+  CHECK(render("{{ raise_exception('a' ~ '\xC3\xA9' * 1000) }}").size() == 24 + 999 + 18);
   CHECK(render("{{ 'a' | nofilter }}") ==
         "! no such filter (template line 1: expected a filter of Jinja, found nofilter)");
   CHECK(render("{% include 'x' %}").find("cannot use 'include'") != std::string::npos);
@@ -216,13 +218,15 @@ TEST_CASE("one template may be rendered by many threads", "[jinja][threads]") {
   for (std::size_t t = 0; t < results.size(); ++t) {
     threads.emplace_back([&, t] {
       const jinja::Template copy = *parsed;
-      for (int i = 0; i < 20; ++i) results[t] = copy.render({{"s", std::string("a").append(std::to_string(t))}, {"n", t}})->text;
+      for (int i = 0; i < 20; ++i)
+        results[t] = copy.render({{"s", std::string("a").append(std::to_string(t))}, {"n", t}})->text;
     });
   }
   for (std::thread& t : threads) t.join();
   for (std::size_t t = 0; t < results.size(); ++t) {
     std::string expected;
-    for (std::size_t i = 1; i <= 20; ++i) expected.append("A").append(std::to_string(t)).append(std::to_string(i * t)).append(",");
+    for (std::size_t i = 1; i <= 20; ++i)
+      expected.append("A").append(std::to_string(t)).append(std::to_string(i * t)).append(",");
     CHECK(results[t] == expected);
   }
 }

@@ -197,7 +197,7 @@ class ChatTemplate {
         for (const auto& [name, value] : options.variables.get_ref<const Json::object_t&>()) {
           if (variables.contains(name)) {
             return make_error(Errc::invalid_argument, "a further variable has a name that is taken",
-                              "RenderOptions::variables", "another name", name);
+                              "RenderOptions::variables", "another name", jinja::one_line(name));
           }
           variables[name] = value;
         }

@@ -34,14 +34,14 @@ inline bool Interpreter::call_filter(std::uint32_t function, const Value& v, Arg
                 Errc::unsupported);
   }
   const Nested nested(*this);
-  return nested.ok && (this->*kFunctions[function])(v, args, out);
+  return nested.ok && charge(kApplySteps) && (this->*kFunctions[function])(v, args, out);
 }
 
 inline bool Interpreter::call_test(std::uint32_t function, const Value& v, Args& args, bool& out) {
   static constexpr TestFunction kFunctions[] = {TRITIUM_JINJA_TESTS(TRITIUM_JINJA_POINTER)};
 #undef TRITIUM_JINJA_POINTER
   const Nested nested(*this);
-  return nested.ok && (this->*kFunctions[function])(v, args, out);
+  return nested.ok && charge(kApplySteps) && (this->*kFunctions[function])(v, args, out);
 }
 
 inline bool Interpreter::filter_refused(const Value&, Args&, Value&) {
@@ -132,7 +132,7 @@ struct MapIterator final : ArgumentIterator {
     Value item;
     const Step step = cursor.next(i, item);
     if (step != Step::item) return step;
-    if (!i.charge(1)) return Step::error;
+    if (!i.charge(1 + args.size())) return Step::error;
     if (filter == kUnknownFunction) return i.follow(path, item, &fallback, out) ? Step::item : Step::error;
     Args copy = args;
     return i.call_filter(filter, item, copy, out) ? Step::item : Step::error;
@@ -187,7 +187,7 @@ struct SelectIterator final : ArgumentIterator {
       const Step step = cursor.next(i, item);
       if (step != Step::item) return step;
       Value tested = item;
-      if (!i.charge(1) || (by_attribute && !i.follow(path, item, nullptr, tested))) return Step::error;
+      if (!i.charge(1 + args.size()) || (by_attribute && !i.follow(path, item, nullptr, tested))) return Step::error;
       bool holds = false;
       if (test == kUnknownFunction) {
         holds = i.truth(tested);
@@ -757,7 +757,7 @@ inline bool Interpreter::filter_int(const Value& v, Args& args, Value& out) {
   if (v.is(Kind::string)) {
     const std::string& t = v.str().text;
     user = v.str().origin.any_user();
-    if (!charge_bytes(t.size())) return false;
+    if (!charge(kFloatSteps + t.size() / 4)) return false;
     const bool base_ok = base == 0 || (base >= 2 && base <= 36);
     switch (base_ok ? parse_integer(t, static_cast<int>(base), i) : IntegerText::malformed) {
       case IntegerText::ok:
@@ -795,7 +795,7 @@ inline bool Interpreter::filter_float(const Value& v, Args& args, Value& out) {
   double d = 0;
   if (v.is_number()) {
     out = Value::real(v.as_real(), v.user());
-  } else if (v.is(Kind::string) && charge_bytes(v.str().text.size()) && parse_float(v.str().text, d)) {
+  } else if (v.is(Kind::string) && charge(kFloatSteps + v.str().text.size() / 4) && parse_float(v.str().text, d)) {
     out = Value::real(d, v.str().origin.any_user());
   } else {
     out = a[0].is_missing() ? Value::real(0.0) : a[0];
@@ -822,6 +822,7 @@ inline bool Interpreter::filter_round(const Value& v, Args& args, Value& out) {
   }
   std::int64_t precision = 0;
   if (!get_index(a[0], precision, "wrong type of a precision")) return false;
+  if (!charge(precision < 0 ? 32 * kFloatSteps : kFloatSteps)) return false;  // left of the point: all 300 digits
   if (method == "common") {
     if (v.is(Kind::real)) {
       out = Value::real(round_float(v.as_real(), precision), user);
@@ -1038,8 +1039,6 @@ inline bool Interpreter::filter_indent(const Value& v, Args& args, Value& out) {
     if (!a[0].is_missing() && !get_index(a[0], width, "wrong type of an indentation")) return false;
     if (!repeat(text(" "), width, indention)) return false;
   }
-  std::vector<std::pair<std::size_t, std::size_t>> lines;
-  if (!split_lines(v, false, lines)) return false;
   const Str& s = v.str();
   // Python appends a newline before it splits: text that ends in a line break has one more, empty, line.
   bool open_end = s.text.empty();
@@ -1049,16 +1048,18 @@ inline bool Interpreter::filter_indent(const Value& v, Args& args, Value& out) {
     const char32_t c = utf8_decode(s.text, last);
     open_end = is_line_break(c) && c != '\r';  // "\r" and the newline are one break
   }
-  if (open_end) lines.emplace_back(s.text.size(), s.text.size());
   StringBuilder b(heap_);
+  const bool indent_first = truth(a[1]);
   const bool blank = truth(a[2]);
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    if (i != 0) b.append("\n", false);
-    const bool empty = lines[i].first == lines[i].second;
-    if (i == 0 ? truth(a[1]) : blank || !empty) b.append(indention.str());
-    b.append(s, lines[i].first, lines[i].second);
-    if (heap_.exhausted() != Exhausted::no) return stop_exhausted();
-  }
+  bool first = true;
+  const auto line = [&](std::size_t begin, std::size_t end, std::size_t) {
+    if (!first) b.append("\n", false);
+    if (first ? indent_first : blank || begin != end) b.append(indention.str());
+    b.append(s, begin, end);
+    first = false;
+    return heap_.exhausted() == Exhausted::no || stop_exhausted();
+  };
+  if (!each_line(v, line) || (open_end && !line(s.text.size(), s.text.size(), 0))) return false;
   out = b.finish(s.safe);
   return true;
 }
@@ -1594,13 +1595,7 @@ inline bool Interpreter::global_raise_exception(Args& args, Value&) {
   Value a[1];
   Value message;
   if (!bind("raise_exception", args, {"message"}, 1, a) || !to_string(a[0], message)) return false;
-  std::string line = "the template refuses: ";
-  for (const char c : message.str().text) {
-    if (line.size() >= 1000) break;
-    line.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? ' ' : c);
-  }
-  while (!utf8_valid(line)) line.pop_back();
-  return fail(line);
+  return fail("the template refuses: " + message.str().text.substr(0, 1000));
 }
 
 inline bool Interpreter::global_strftime_now(Args& args, Value& out) {

@@ -85,6 +85,7 @@ inline bool Interpreter::percent_number(char conversion, const Value& v, int pre
   if (v.is(Kind::undefined)) return fail_undefined(v);
   if (!v.is_number())
     return fail(std::string("the conversion %") + conversion + " needs a number", "a number", type_name(v));
+  if (!charge(kFloatSteps)) return false;
   const char lower = static_cast<char>(conversion | 32);
   if (lower == 'e' || lower == 'f' || lower == 'g') {
     const double d = v.as_real();
@@ -371,6 +372,7 @@ inline bool Interpreter::format_text(const Value& v, const FormatSpec& spec, Str
 
 // A number: sign, prefix, digits with separators, padding.
 inline bool Interpreter::format_number(const Value& v, const FormatSpec& spec, StringBuilder& out) {
+  if (!charge(kFloatSteps)) return false;
   const auto bad = [&] {
     return fail("a format specification does not fit a number", "a type for it",
                 spec.type == '\0' ? "none" : std::string(1, spec.type));
@@ -529,6 +531,7 @@ inline bool Interpreter::brace_field(const Str& f, std::size_t begin, std::size_
     }
     out = args.positional[static_cast<std::size_t>(index)];
   } else {
+    if (!charge(args.named.size() / 4)) return false;
     const auto named =
         std::find_if(args.named.begin(), args.named.end(), [&](const auto& a) { return a.first == first; });
     if (named == args.named.end()) {

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON to values: what the caller passes in, marked as the user's text unless the caller is its author.
+// JSON to values: what the caller passes in, and whose text it is.
+//
+// Every string and number of the variables is the user's, whatever its place, except in variables that the caller
+// vouches for and except the roles that templates build control tokens with. Input does not count against the
+// template's memory budget, but its nesting is limited and its text must be UTF-8, since everything after relies on
+// both.
 #pragma once
 
 #include <algorithm>

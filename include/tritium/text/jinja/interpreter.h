@@ -177,7 +177,9 @@ class Interpreter {
   bool charge_scan(std::size_t bytes) { return charge(1 + (bytes >> 1)); }
   static constexpr std::uint64_t kCompareSteps = 4;  // of a sort
   static constexpr std::uint64_t kEntrySteps = 8;    // a new key of a dict
+  static constexpr std::uint64_t kApplySteps = 4;    // a filter, a test or a function
   static constexpr std::uint64_t kCallSteps = 16;    // a macro or one level of a recursive loop
+  static constexpr std::uint64_t kFloatSteps = 8;    // a float to text or back
 
   // Guards every recursion of the interpreter. Calls count apart: they are few in an honest template.
   static constexpr std::uint32_t kNestingPerDepth = 5;
@@ -307,7 +309,8 @@ class Interpreter {
   bool pad(const Value& s, std::int64_t width, const Value& fill, int left_share, Value& out);
   bool replace_text(const Value& s, const Value& old, const Value& fresh, std::int64_t count, bool safe, Value& out);
   bool join_items(const Value& separator, const std::vector<Value>& items, bool safe, Value& out);
-  bool split_lines(const Value& s, bool keep_ends, std::vector<std::pair<std::size_t, std::size_t>>& out);
+  template <class Visit>
+  bool each_line(const Value& s, Visit visit);
   template <class Predicate>
   bool every_character(const Value& s, Args& args, std::string_view name, Predicate predicate, Value& out);
   static bool cased_as(std::string_view text, bool upper);
@@ -531,6 +534,8 @@ class Interpreter {
     return f->slots[s.index];
   }
   void enter(const Scope& scope) {
+    static_cast<void>(
+        heap_.charge(scope.loads.size()));  // for leaving too; a limit passed here is noticed at the next step
     for (const Load& load : scope.loads) {
       switch (load.from) {
         case Load::From::parameter:
@@ -571,6 +576,7 @@ class Interpreter {
     Ref<Frame> saved;
   };
   Ref<Frame> make_frame(const Ref<Frame>& outer, std::uint32_t slots) {
+    static_cast<void>(heap_.charge(slots / 4));
     Ref<Frame> frame = heap_.make<Frame>(slots * sizeof(Value));
     frame->outer = outer;
     frame->slots.resize(slots);
@@ -837,6 +843,7 @@ class Interpreter {
     if (target.type == Expr::Type::namespace_attribute) {
       const auto& node = static_cast<const NamespaceAttribute&>(target);
       auto& ns = slot(node.slot).as<Namespace>();
+      if (!charge(ns.attributes.size() / 4)) return false;
       if (Value* known = ns.find(node.attribute)) {
         *known = v;
         return true;

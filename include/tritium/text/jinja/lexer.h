@@ -42,13 +42,32 @@ struct Token {
   double real = 0;
 };
 
+/// `text` for a message: control characters escaped, no half of a character at the end.
+inline std::string one_line(std::string_view text) {
+  constexpr char kHex[] = "0123456789abcdef";
+  for (int i = 0; i < 3 && !utf8_valid(text); ++i) text.remove_suffix(1);
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7F) {
+      out.push_back(c);
+    } else if (c == '\n') {
+      out.append("\\n");
+    } else {
+      out.append("\\x").push_back(kHex[byte >> 4]);
+      out.push_back(kHex[byte & 15]);
+    }
+  }
+  return out;
+}
+
 /// An error in a template: "WHAT (template line N: expected EXPECTED, found FOUND)".
 inline Error template_error(Errc code, std::string_view what, std::uint32_t line, std::string_view expected,
                             std::string_view found) {
-  return make_error(code, what, "template line " + std::to_string(line), expected, found);
+  return make_error(code, one_line(what), "template line " + std::to_string(line), one_line(expected), one_line(found));
 }
 inline Error template_error(Errc code, std::string_view what, std::uint32_t line) {
-  return make_error(code, what, "template line " + std::to_string(line));
+  return make_error(code, one_line(what), "template line " + std::to_string(line));
 }
 
 class Lexer {

@@ -319,18 +319,16 @@ inline bool Interpreter::partition_method(const Value& s, Args& args, bool last,
   return true;
 }
 
-inline bool Interpreter::split_lines(const Value& v, bool keep_ends,
-                                     std::vector<std::pair<std::size_t, std::size_t>>& out) {
+// Calls visit(begin, end, next) for each line: its bytes without and with the line break. Stops when that says false.
+template <class Visit>
+bool Interpreter::each_line(const Value& v, Visit visit) {
   const std::string& text = v.str().text;
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    std::size_t i = begin;
-    while (i < text.size() && !is_line_break(utf8_decode(text, i))) i += utf8_size(text[i]);
-    std::size_t next = i;
-    if (i < text.size())
-      next = i + (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n' ? 2 : utf8_size(text[i]));
-    out.emplace_back(begin, keep_ends ? next : i);
-    if (!charge_scan(next - begin)) return false;
+  for (std::size_t begin = 0; begin < text.size();) {
+    std::size_t end = begin;
+    while (end < text.size() && !is_line_break(utf8_decode(text, end))) end += utf8_size(text[end]);
+    std::size_t next = end;
+    if (end < text.size()) next += text.compare(end, 2, "\r\n") == 0 ? 2 : utf8_size(text[end]);
+    if (!charge_scan(next - begin) || !visit(begin, end, next)) return false;
     begin = next;
   }
   return true;
@@ -675,12 +673,12 @@ inline bool Interpreter::str_removesuffix(const Value& s, Args& args, Value& out
 inline bool Interpreter::str_splitlines(const Value& s, Args& args, Value& out) {
   Value a[1];
   if (!bind("splitlines", args, {"keepends"}, 0, a)) return false;
-  std::vector<std::pair<std::size_t, std::size_t>> lines;
-  if (!split_lines(s, !a[0].is_missing() && truth(a[0]), lines)) return false;
+  const bool keep = !a[0].is_missing() && truth(a[0]);
   ListBuilder parts(heap_);
-  for (const auto& [begin, end] : lines) {
-    if (!parts.push(substring(s, begin, end))) return stop_exhausted();
-  }
+  const bool ok = each_line(s, [&](std::size_t begin, std::size_t end, std::size_t next) {
+    return parts.push(substring(s, begin, keep ? next : end)) || stop_exhausted();
+  });
+  if (!ok) return false;
   out = parts.finish();
   return true;
 }
@@ -1068,6 +1066,7 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
       }
       break;
     case Kind::name_space: {
+      if (!charge(object.as<Namespace>().attributes.size() / 4)) return false;
       const Value* v = object.as<Namespace>().find(name);
       found = v != nullptr;
       if (found) out = *v;
@@ -1274,7 +1273,7 @@ inline bool Interpreter::get_slice(const Value& object, const Value& start, cons
 
 inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
   const Nested nested(*this);
-  if (!nested.ok) return false;
+  if (!nested.ok || !charge(kApplySteps)) return false;
   switch (callee.kind()) {
     case Kind::undefined:
       return fail_undefined(callee);
@@ -1331,6 +1330,7 @@ inline bool Interpreter::call_macro(const MacroObject& macro, Args& args, Value&
   };
   const Ref<Frame> frame = make_frame(macro.closure, callable.slots);
   const std::size_t count = callable.parameters.size();
+  if (!charge(count + count * args.named.size() / 2)) return false;
   const auto take = [&](const std::string& name, Value& v) {
     for (auto i = args.named.begin(); i != args.named.end(); ++i) {
       if (i->first != name) continue;

@@ -226,6 +226,7 @@ inline bool Interpreter::truth(const Value& v) const {
 // --- text ------------------------------------------------------------------------------------------------------------
 
 inline bool Interpreter::number_text(const Value& v, StringBuilder& out) {
+  if (v.is(Kind::real) && !charge(kFloatSteps)) return false;
   if (v.is(Kind::boolean))
     out.append(v.as_bool() ? "True" : "False", false);
   else if (v.is(Kind::integer))
@@ -761,6 +762,12 @@ inline bool Interpreter::hash(const Value& v, std::uint64_t& out) {
         out = (out ^ h) * 1099511628211ull;
       }
       return true;
+    case Kind::view:
+      if (v.as<View>().part == View::Part::values) {
+        out = std::hash<const void*>{}(v.object());
+        return true;
+      }
+      [[fallthrough]];
     case Kind::list:
     case Kind::dict:
       return fail("a value cannot be a key", "a string, a number or a tuple", type_name(v));
