@@ -7,13 +7,15 @@
 # Packages come from the distribution's own archive (the host names are the machine's own apt sources).
 # Highway >= 1.2, xsimd 13, nlohmann/json 3.11.3 and Catch2 3 come from the newer suite: the first three are
 # headers, Catch2 is built from its source package because the prebuilt archive needs a newer C library.
-# TRITIUM_SETUP_EXTRA="clang qemu" also installs the compilers and emulators of the wide test matrix (root).
+# TRITIUM_SETUP_EXTRA="clang qemu aarch64" also installs the compilers and emulators of the wide test matrix (root) and
+# builds Catch2 for 64-bit Arm next to the prefix (PREFIX-aarch64).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=${1:-build/deps}
 mkdir -p "$prefix"
 prefix=$(cd "$prefix" && pwd)
 stamp=$prefix/.complete-4
+arm_prefix=                             # set when Catch2 is wanted for 64-bit Arm too
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
@@ -53,12 +55,14 @@ if [ -n "${TRITIUM_SETUP_EXTRA:-}" ]; then
       clang) have clang++-16 || install_tools clang-16 libclang-rt-16-dev || say "clang-16 could not be installed: its tests will say so" ;;
       qemu)  have qemu-aarch64-static || install_tools qemu-user-static || say "qemu-user could not be installed: its tests will say so"
              have aarch64-linux-gnu-g++ || install_tools g++-aarch64-linux-gnu || say "the aarch64 compiler could not be installed: its tests will say so" ;;
-      *) die "unknown extra '$what' (expected clang or qemu)" ;;
+      aarch64) arm_prefix=$prefix-aarch64 ;;
+      *) die "unknown extra '$what' (expected clang, qemu or aarch64)" ;;
     esac
   done
 fi
 [ -f "$prefix/env.sh" ] && . "$prefix/env.sh"
-[ -f "$stamp" ] && { say "dependencies are in $prefix"; exit 0; }
+arm_stamp=$arm_prefix/.complete-1
+[ -f "$stamp" ] && { [ -z "$arm_prefix" ] || [ -f "$arm_stamp" ]; } && { say "dependencies are in $prefix"; exit 0; }
 have apt-get && have dpkg-deb || die "no apt-get here: install Highway >= 1.2, Eigen 3.4, xsimd 13, Google Benchmark, Catch2 3, nlohmann/json, CLI11, PCRE2 and utf8proc, or configure with -DTRITIUM_FETCH=ON"
 
 # --- packages, unpacked into the prefix ----------------------------------------------------------------
@@ -80,20 +84,33 @@ apt_() { local suite=$1; shift
   apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$root/$suite" \
     -o Dir::Etc::preferencesparts="$root/none" -o Dir::State::lists="$root/lists/$suite" -o Dir::Cache="$root/cache" \
     -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=5 -o Acquire::Languages=none "$@"; }
+build_catch2() {                        # prefix, CMake arguments
+  local to=$1 folder=$root/catch-${1##*/}; shift
+  if ! ls -d "$root"/src/Catch2-* >/dev/null 2>&1; then
+    (cd "$root/src"; apt_ next source --download-only catch2; tar xf catch2_*.orig.tar.*)
+  fi
+  cmake -S "$root"/src/Catch2-* -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
+    -DCATCH_INSTALL_DOCS=OFF -DCMAKE_INSTALL_PREFIX="$to/usr" "$@" >/dev/null
+  cmake --build "$folder" --target install >/dev/null
+}
 say "reading package lists"
 apt_ own update; apt_ next update
-say "downloading packages"
-(cd "$root/deb"
- apt_ next download libhwy-dev libxsimd-dev xtl-dev nlohmann-json3-dev
- apt_ own  download libeigen3-dev libcli11-dev libbenchmark-dev libbenchmark1debian libpcre2-dev libpcre2-8-0 \
-   libutf8proc-dev libutf8proc2)
-for d in "$root"/deb/*.deb; do dpkg-deb -x "$d" "$prefix"; done
-# The newer suite's Highway config imports shared libraries that are not here; only its headers are wanted.
-rm -rf "$prefix"/usr/lib/*/cmake/hwy "$prefix"/usr/lib/*/pkgconfig/libhwy*.pc "$prefix"/usr/lib/*/libhwy*
-say "building Catch2"
-(cd "$root/src"; apt_ next source --download-only catch2; tar xf catch2_*.orig.tar.*)
-cmake -S "$root"/src/Catch2-* -B "$root/catch" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
-  -DCATCH_INSTALL_DOCS=OFF -DCMAKE_INSTALL_PREFIX="$prefix/usr" >/dev/null
-cmake --build "$root/catch" --target install >/dev/null
-touch "$stamp"
+if [ ! -f "$stamp" ]; then
+  say "downloading packages"
+  (cd "$root/deb"
+   apt_ next download libhwy-dev libxsimd-dev xtl-dev nlohmann-json3-dev
+   apt_ own  download libeigen3-dev libcli11-dev libbenchmark-dev libbenchmark1debian libpcre2-dev libpcre2-8-0 \
+     libutf8proc-dev libutf8proc2)
+  for d in "$root"/deb/*.deb; do dpkg-deb -x "$d" "$prefix"; done
+  # The newer suite's Highway config imports shared libraries that are not here; only its headers are wanted.
+  rm -rf "$prefix"/usr/lib/*/cmake/hwy "$prefix"/usr/lib/*/pkgconfig/libhwy*.pc "$prefix"/usr/lib/*/libhwy*
+  say "building Catch2"
+  build_catch2 "$prefix"
+  touch "$stamp"
+fi
+if [ -n "$arm_prefix" ]; then
+  say "building Catch2 for aarch64"
+  build_catch2 "$arm_prefix" --toolchain "$PWD/cmake/aarch64-linux-gnu.cmake"
+  touch "$arm_stamp"
+fi
 say "dependencies are in $prefix"

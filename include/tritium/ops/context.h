@@ -41,17 +41,21 @@ inline Result<IsaChoice> active_isa() {
 
 class OpContext {
  public:
-  /// Errors: unsupported (see active_isa), out_of_memory.
+  /// Errors: unsupported (see active_isa), invalid_argument (no threads), out_of_range, out_of_memory.
   static Result<OpContext> create(const Executor& executor = {}) {
     TRITIUM_ASSIGN(const IsaChoice choice, active_isa());
     return create(*kernel_table(choice.tier), executor);
   }
   static Result<OpContext> create(const KernelTable& kernels, const Executor& executor) {
+    if (executor.n_threads == 0) {
+      return make_error(Errc::invalid_argument, "bad thread count", "executor", "at least 1", "0");
+    }
     OpContext context;
     context.kernels_ = &kernels;
     context.executor_ = executor;
     context.scratch_bytes_ = matmul_scratch_bytes();
-    TRITIUM_ASSIGN(context.scratch_, AlignedBuffer::allocate(executor.n_threads * context.scratch_bytes_));
+    TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(executor.n_threads, context.scratch_bytes_));
+    TRITIUM_ASSIGN(context.scratch_, AlignedBuffer::allocate(bytes));
     return context;
   }
 

@@ -12,7 +12,8 @@ TRITIUM_SEAM_BEGIN
 enum class Activation : std::uint8_t { none, silu, gelu_tanh, gelu_erf, relu2, sigmoid };
 
 struct Epilogue {
-  const float* bias = nullptr;       ///< (n) or null
+  /// (n) or null. With a gate in the order of the panels: 16 of gate, 16 of up, the next 16 of gate, ...
+  const float* bias = nullptr;
   Activation activation = Activation::none;
   /// Panels come in pairs (gate, up): output 16i + r is activation(gate) * up, so y has n / 2 columns.
   bool gated = false;

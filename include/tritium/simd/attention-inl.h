@@ -91,7 +91,8 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
     end[r] = query.last_key > a.first_key ? query.last_key - a.first_key : 0;
     if (end[r] > kAttentionSegment) end[r] = kAttentionSegment;
     if (begin[r] > end[r]) begin[r] = end[r];
-    if (begin[r] < first && begin[r] < end[r]) first = begin[r];
+    if (begin[r] == end[r]) continue;  // no live key here: it must not make others look at keys that nobody wrote
+    if (begin[r] < first) first = begin[r];
     if (end[r] > last) last = end[r];
   }
   if (first > last) first = last;
@@ -99,7 +100,7 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
   const T* keys = static_cast<const T*>(a.keys);
   const std::size_t from = first / kKeys * kKeys;
   for (std::size_t key = from; key < last; key += kKeys) ScoreTile<T, R>(q, a.head_dim, keys, key, scores);
-  const std::size_t to = round_up(last, kLanes);
+  const std::size_t to = round_up(last, kPanelRows);
   const VF scale = hn::Set(DF(), a.scale);
   const VF cap = hn::Set(DF(), a.soft_cap);
   const VF inverse_cap = hn::Set(DF(), a.soft_cap == 0.0f ? 0.0f : 1.0f / a.soft_cap);
@@ -117,14 +118,17 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
     for (std::size_t j = from; j < to; j += kLanes) most = hn::Max(most, hn::LoadU(DF(), s + j));
     const float top = hn::ReduceMax(DF(), most);
     const VF m = hn::Set(DF(), top);
-    VF total = hn::Zero(DF());
-    for (std::size_t j = from; j < to; j += kLanes) {
-      const VF p = ExpNonPositive(DF(), hn::Sub(hn::LoadU(DF(), s + j), m));
-      hn::StoreU(p, DF(), s + j);
-      total = hn::Add(total, p);
+    VF total[kVecs];  // 16 partial sums, folded in one tree: the same floats on every target
+    Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { total[v] = hn::Zero(DF()); });
+    for (std::size_t j = from; j < to; j += kPanelRows) {
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+        const VF p = ExpNonPositive(DF(), hn::Sub(hn::LoadU(DF(), s + j + v * kLanes), m));
+        hn::StoreU(p, DF(), s + j + v * kLanes);
+        total[v] = hn::Add(total[v], p);
+      });
     }
     *a.queries[first_query + r].max = top;
-    *a.queries[first_query + r].sum = hn::ReduceSum(DF(), total);
+    *a.queries[first_query + r].sum = FoldLanes(total);
   }
   const T* values = static_cast<const T*>(a.values);
   std::size_t column = 0;
@@ -160,7 +164,8 @@ inline HWY_NOINLINE void AttentionMerge(float* max, float* sum, float* out, floa
     StorePiece(hn::MulAdd(LoadPiece(segment_out + i, count), vb, hn::Mul(LoadPiece(out + i, count), va)), out + i, count);
   });
   *max = top;
-  *sum = *sum * a + segment_sum * b;
+  const auto rest = hn::Mul(hn::Set(d1, *sum), hn::Set(d1, a));
+  *sum = hn::GetLane(hn::MulAdd(hn::Set(d1, segment_sum), hn::Set(d1, b), rest));
 }
 
 }  // namespace HWY_NAMESPACE

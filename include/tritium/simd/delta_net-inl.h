@@ -19,9 +19,9 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
-/// NV vectors of columns from `column` on.
+/// NV vectors of columns from `column` on, or, when NV is 1, the first `count` lanes of one.
 template <std::size_t NV>
-HWY_INLINE void DeltaColumns(const DeltaStep& a, std::size_t column) {
+HWY_INLINE void DeltaColumns(const DeltaStep& a, std::size_t column, std::size_t count = kLanes) {
   const VF decay = hn::Set(DF(), a.decay);
   VF known[NV];
   Unroll<NV>([&](auto c) TRITIUM_LAMBDA { known[c] = hn::Zero(DF()); });
@@ -29,14 +29,14 @@ HWY_INLINE void DeltaColumns(const DeltaStep& a, std::size_t column) {
     const VF k = hn::Set(DF(), a.k[i]);
     const float* s = a.state + i * a.v_dim + column;
     Unroll<NV>([&](auto c) TRITIUM_LAMBDA {
-      known[c] = hn::MulAdd(k, hn::Mul(decay, hn::LoadU(DF(), s + c * kLanes)), known[c]);
+      known[c] = hn::MulAdd(k, hn::Mul(decay, LoadPiece(s + c * kLanes, count)), known[c]);
     });
   }
   const VF beta = hn::Set(DF(), a.beta);
   VF delta[NV];
   VF out[NV];
   Unroll<NV>([&](auto c) TRITIUM_LAMBDA {
-    delta[c] = hn::Mul(beta, hn::Sub(hn::LoadU(DF(), a.v + column + c * kLanes), known[c]));
+    delta[c] = hn::Mul(beta, hn::Sub(LoadPiece(a.v + column + c * kLanes, count), known[c]));
     out[c] = hn::Zero(DF());
   });
   for (std::size_t i = 0; i < a.k_dim; ++i) {
@@ -44,30 +44,19 @@ HWY_INLINE void DeltaColumns(const DeltaStep& a, std::size_t column) {
     const VF q = hn::Set(DF(), a.q[i]);
     float* s = a.state + i * a.v_dim + column;
     Unroll<NV>([&](auto c) TRITIUM_LAMBDA {
-      const VF next = hn::MulAdd(k, delta[c], hn::Mul(decay, hn::LoadU(DF(), s + c * kLanes)));
-      hn::StoreU(next, DF(), s + c * kLanes);
+      const VF next = hn::MulAdd(k, delta[c], hn::Mul(decay, LoadPiece(s + c * kLanes, count)));
+      StorePiece(next, s + c * kLanes, count);
       out[c] = hn::MulAdd(next, q, out[c]);
     });
   }
-  Unroll<NV>([&](auto c) TRITIUM_LAMBDA { hn::StoreU(out[c], DF(), a.out + column + c * kLanes); });
+  Unroll<NV>([&](auto c) TRITIUM_LAMBDA { StorePiece(out[c], a.out + column + c * kLanes, count); });
 }
 
 inline HWY_NOINLINE void DeltaRule(const DeltaStep& a) {
   std::size_t column = 0;
   for (; column + 4 * kLanes <= a.v_dim; column += 4 * kLanes) DeltaColumns<4>(a, column);
   for (; column + kLanes <= a.v_dim; column += kLanes) DeltaColumns<1>(a, column);
-  for (; column < a.v_dim; ++column) {  // widths that no vector divides
-    float known = 0;
-    for (std::size_t i = 0; i < a.k_dim; ++i) known += a.k[i] * (a.decay * a.state[i * a.v_dim + column]);
-    const float delta = a.beta * (a.v[column] - known);
-    float out = 0;
-    for (std::size_t i = 0; i < a.k_dim; ++i) {
-      float& s = a.state[i * a.v_dim + column];
-      s = a.decay * s + a.k[i] * delta;
-      out += s * a.q[i];
-    }
-    a.out[column] = out;
-  }
+  if (column < a.v_dim) DeltaColumns<1>(a, column, a.v_dim - column);
 }
 
 /// inputs: `taps` rows of n floats, oldest first; weights (taps, n).

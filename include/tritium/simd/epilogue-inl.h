@@ -16,6 +16,15 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
+/// The first `count` of kLanes floats; the others are zero, and memory behind them is not touched.
+HWY_INLINE VF LoadPiece(const float* p, std::size_t count) {
+  return count == kLanes ? hn::LoadU(DF(), p) : hn::LoadN(DF(), p, count);
+}
+HWY_INLINE void StorePiece(VF v, float* p, std::size_t count) {
+  if (count == kLanes) hn::StoreU(v, DF(), p);
+  else hn::StoreN(v, DF(), p, count);
+}
+
 template <Activation kActivation>
 HWY_INLINE VF ActivateAs(VF x) {
   if constexpr (kActivation == Activation::silu) return Silu(DF(), x);
@@ -23,7 +32,7 @@ HWY_INLINE VF ActivateAs(VF x) {
   if constexpr (kActivation == Activation::gelu_erf) return GeluErf(DF(), x);
   if constexpr (kActivation == Activation::sigmoid) return Sigmoid(DF(), x);
   if constexpr (kActivation == Activation::relu2) {
-    const VF positive = hn::Max(x, hn::Zero(DF()));
+    const VF positive = hn::IfThenZeroElse(hn::Lt(x, hn::Zero(DF())), x);  // a maximum would lose NaN on x86
     return hn::Mul(positive, positive);
   }
   return x;
@@ -46,29 +55,22 @@ HWY_INLINE void WithActivation(Activation activation, Fn&& fn) {
 /// n_columns are dropped.
 template <Activation kActivation, bool kGated>
 HWY_INLINE void StoreBlock(const Epilogue& ep, const float* acc, std::size_t panel, const float* residual, float* to, std::size_t columns) {
-  HWY_ALIGN float tail[kPanelRows];
-  const bool whole = columns >= kPanelRows;
+  const VF scale = hn::Set(DF(), ep.scale);
   Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
     const std::size_t at = v * kLanes;
+    const std::size_t count = columns >= at + kLanes ? kLanes : columns > at ? columns - at : 0;
     VF y = hn::LoadU(DF(), acc + at);
-    if (ep.bias != nullptr) y = hn::Add(y, hn::LoadU(DF(), ep.bias + panel * kPanelRows + at));
+    if (ep.bias != nullptr) y = hn::Add(y, LoadPiece(ep.bias + panel * kPanelRows + at, count));
     y = ActivateAs<kActivation>(y);
     if constexpr (kGated) {
       VF up = hn::LoadU(DF(), acc + kPanelRows + at);
-      if (ep.bias != nullptr) up = hn::Add(up, hn::LoadU(DF(), ep.bias + (panel + 1) * kPanelRows + at));
+      if (ep.bias != nullptr) up = hn::Add(up, LoadPiece(ep.bias + (panel + 1) * kPanelRows + at, count));
       y = hn::Mul(y, up);
     }
-    if (ep.scale != 1.0f) y = hn::Mul(y, hn::Set(DF(), ep.scale));
-    if (HWY_LIKELY(whole)) {
-      if (residual != nullptr) y = hn::Add(y, hn::LoadU(DF(), residual + at));
-      hn::StoreU(y, DF(), to + at);
-    } else {
-      hn::Store(y, DF(), tail + at);
-    }
+    // Fused by name: left to themselves, compilers fuse a product and a sum in one place and not in the next.
+    y = residual == nullptr ? hn::Mul(y, scale) : hn::MulAdd(y, scale, LoadPiece(residual + at, count));
+    StorePiece(y, to + at, count);
   });
-  if (HWY_UNLIKELY(!whole)) {
-    for (std::size_t i = 0; i < columns; ++i) to[i] = residual == nullptr ? tail[i] : tail[i] + residual[i];
-  }
 }
 
 /// Stores `rows` rows of y from m on: the epilogue of `count` panels, the first at `first` and the others (pairs of gate and

@@ -3,11 +3,14 @@
 //
 //   Exp        <= 1.5 ulp on [-87.3, 88.7]; 0 below, +Inf above, NaN stays NaN. Cody-Waite reduction by ln 2 in two parts,
 //              degree-6 minimax polynomial, the exponent added as bits.
-//   Silu       x / (1 + exp(-x))
-//   GeluTanh   0.5 x (1 + tanh(u)) = x / (1 + exp(-2 u)),  u = sqrt(2/pi) (x + 0.044715 x^3): no tanh, no cancellation
-//   GeluErf    x * Phi(x) through erfc, so that the negative tail keeps its relative accuracy
-//   Tanh       odd polynomial near zero, 1 - 2 / (exp(2x) + 1) elsewhere
-// Division is IEEE. Errors measured by tests/ops over a million points against double.
+//   Silu       x / (1 + exp(-x)). <= 2.4 ulp; 0 below -88.7, where the value is under 2.7e-37
+//   GeluTanh   0.5 x (1 + tanh(u)) = x / (1 + exp(-2 u)),  u = sqrt(2/pi) (x + 0.044715 x^3): no tanh, no cancellation.
+//              <= 2.6 ulp above -1, 35 to -5, 210 to -10 (a rounding of u grows with u); 0 below, under 3e-38
+//   GeluErf    x * Phi(x) through erfc, so that the negative tail keeps its relative accuracy.
+//              <= 8 ulp above -1, 40 to -5, 150 to -10; then under 1e-27
+//   Tanh       odd polynomial near zero, 1 - 2 / (exp(2x) + 1) elsewhere. <= 8.5 ulp (just above 0.25)
+// Division is IEEE. +Inf gives +Inf (Tanh: 1), -Inf gives NaN in the three products x * f(x), NaN stays NaN.
+// Largest errors over every 37th float against double; tests/ops/activations_test.cc holds them to it.
 
 #if defined(TRITIUM_SIMD_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TRITIUM_SIMD_MATH_INL_H_

@@ -143,6 +143,14 @@ struct DotVnni {
 #endif  // AVX2 and up
 
 #if HWY_ARCH_ARM_A64 && HWY_TARGET >= HWY_NEON
+// An assembler refuses what its target lacks, and GCC's and Clang's cannot be talked round in the same way. Instructions
+// are therefore spelled as numbers; the symbols turn an operand's name, v0 to v31, into the number of its register.
+#define TRITIUM_ARM_DOT(opcode)                                                                           \
+  ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"      \
+  ".set .Ltritium_v\\i, \\i\n\t"                                                                          \
+  ".endr\n\t"                                                                                             \
+  ".inst " #opcode " | (.Ltritium_%0) | (.Ltritium_%1 << 5) | (.Ltritium_%2 << 16)"
+
 struct DotSdot {
   static constexpr bool kWideCodes = false;
   template <int kMaxCode>
@@ -150,7 +158,7 @@ struct DotSdot {
   template <int kMaxCode>
   static HWY_INLINE VI Dot(VI sum, VU8 w, VI8 x) {
     if constexpr (kMaxCode > 127) w = hn::Xor(w, hn::Set(DU8(), std::uint8_t{0x80}));
-    asm(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum.raw) : "w"(w.raw), "w"(x.raw));
+    asm(TRITIUM_ARM_DOT(0x4E809400) : "+w"(sum.raw) : "w"(w.raw), "w"(x.raw));
     return sum;
   }
 };
@@ -160,10 +168,11 @@ struct DotUsdot {
   static constexpr int kOffset = 0;
   template <int kMaxCode>
   static HWY_INLINE VI Dot(VI sum, VU8 w, VI8 x) {
-    asm(".arch_extension i8mm\n\tusdot %0.4s, %1.16b, %2.16b" : "+w"(sum.raw) : "w"(w.raw), "w"(x.raw));
+    asm(TRITIUM_ARM_DOT(0x4E809C00) : "+w"(sum.raw) : "w"(w.raw), "w"(x.raw));
     return sum;
   }
 };
+#undef TRITIUM_ARM_DOT
 #endif
 
 /// Sums the dot products of up to 8 quads. With 16-bit pair sums it widens only when the next pair could overflow.

@@ -17,11 +17,22 @@ namespace HWY_NAMESPACE {
 
 // 16 inputs are kVecs vectors, so that every target adds in the same order.
 
-/// max|x| of 16 * count inputs.
-HWY_INLINE float AbsMax16(const float* x, std::size_t count) {
-  VF most = hn::Zero(DF());
-  for (std::size_t i = 0; i < count * kVecs; ++i) most = hn::Max(most, hn::Abs(hn::LoadU(DF(), x + i * kLanes)));
-  return hn::ReduceMax(DF(), most);
+/// The bits of max|x| of 16 * count inputs. Compared as integers, so that a NaN is the largest of all: a float maximum
+/// keeps or loses it depending on the target and on the order.
+HWY_INLINE std::int32_t AbsMaxBits16(const float* x, std::size_t count) {
+  VI most = hn::Zero(DI());
+  for (std::size_t i = 0; i < count * kVecs; ++i) {
+    most = hn::Max(most, hn::BitCast(DI(), hn::Abs(hn::LoadU(DF(), x + i * kLanes))));
+  }
+  return hn::ReduceMax(DI(), most);
+}
+inline constexpr std::int32_t kInfinityBits = 0x7F800000;
+inline constexpr float kLeastGroup = 0x1p-120f;  ///< below it 127 / max|x| overflows; such a group is zero
+
+HWY_INLINE float FloatOfBits(std::int32_t bits) {
+  float value = 0;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
 }
 
 /// Codes of 16 inputs times `inverse`; returns their sum.
@@ -48,12 +59,18 @@ inline HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& 
   if (rest != 0) std::memcpy(tail, x + 32 * whole, rest * sizeof(float));
 
   if (rows.group == 0) {
-    float most = AbsMax16(x, 2 * whole);
+    std::int32_t bits = AbsMaxBits16(x, 2 * whole);
     if (rest != 0) {
-      const float more = AbsMax16(tail, 2);
-      most = more > most ? more : most;
+      const std::int32_t more = AbsMaxBits16(tail, 2);
+      bits = more > bits ? more : bits;
     }
-    // NaN compares false: it must not become 1e-5
+    const float most = FloatOfBits(bits);
+    if (HWY_UNLIKELY(bits >= kInfinityBits)) {
+      std::memset(codes, 0, rows.stride);
+      scales[0] = most;
+      sums[0] = 0;
+      return;
+    }
     const float limit = most < 1e-5f ? 1e-5f : most;
     const VF scale = hn::Set(DF(), 127.0f / limit);
     std::int32_t sum = 0;
@@ -76,13 +93,19 @@ inline HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& 
   const std::size_t groups = whole + (rest != 0 ? 1 : 0);
   for (std::size_t g = 0; g < groups; ++g) {
     const float* from = g < whole ? x + 32 * g : tail;
-    const float most = AbsMax16(from, 2);
-    const float scale = most / 127.0f;
-    const VF inverse = hn::Set(DF(), most == 0.0f ? 0.0f : 127.0f / most);
+    const std::int32_t bits = AbsMaxBits16(from, 2);
+    const float most = FloatOfBits(bits);
+    if (HWY_UNLIKELY(bits >= kInfinityBits || most < kLeastGroup)) {
+      std::memset(codes + 32 * g, 0, 32);
+      sums16[2 * g] = sums16[2 * g + 1] = sums[g] = 0;
+      scales[g] = bits >= kInfinityBits ? most : 0.0f;
+      continue;
+    }
+    const VF inverse = hn::Set(DF(), 127.0f / most);
     sums16[2 * g] = Quantize16(from, inverse, codes + 32 * g);
     sums16[2 * g + 1] = Quantize16(from + 16, inverse, codes + 32 * g + 16);
     sums[g] = sums16[2 * g] + sums16[2 * g + 1];
-    scales[g] = scale;
+    scales[g] = most / 127.0f;
   }
   std::memset(codes + 32 * groups, 0, rows.stride - 32 * groups);
   const std::size_t pad = rows.groups - groups;

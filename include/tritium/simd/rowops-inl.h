@@ -27,12 +27,21 @@ HWY_INLINE void ForPieces(std::size_t n, Fn&& fn) {
   for (; i + kLanes <= n; i += kLanes) fn(i, kLanes);
   if (i < n) fn(i, n - i);
 }
-HWY_INLINE VF LoadPiece(const float* p, std::size_t count) {
-  return count == kLanes ? hn::LoadU(DF(), p) : hn::LoadN(DF(), p, count);
+
+/// Sum of the floats by halves; destroys them.
+template <std::size_t N>
+HWY_INLINE float FoldHalves(float (&lanes)[N]) {
+  for (std::size_t width = N / 2; width >= 1; width /= 2) {
+    for (std::size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
 }
-HWY_INLINE void StorePiece(VF v, float* p, std::size_t count) {
-  if (count == kLanes) hn::StoreU(v, DF(), p);
-  else hn::StoreN(v, DF(), p, count);
+/// Sum of all lanes of `sums`, in the same order whatever the width of a vector.
+template <std::size_t N>
+HWY_INLINE float FoldLanes(const VF (&sums)[N]) {
+  HWY_ALIGN float lanes[N * kLanes];
+  Unroll<N>([&](auto i) TRITIUM_LAMBDA { hn::Store(sums[i], DF(), lanes + i * kLanes); });
+  return FoldHalves(lanes);
 }
 
 /// Sum of term(x[i]) in a fixed order: 64 partial sums, folded pairwise.
@@ -55,12 +64,7 @@ HWY_INLINE float SumOver(const float* x, std::size_t n, Term&& term) {
       sum[i] = hn::IfThenElse(hn::Gt(hn::Load(DF(), live + i * kLanes), hn::Zero(DF())), next, sum[i]);
     });
   }
-  HWY_ALIGN float lanes[64];
-  Unroll<kVectors>([&](auto i) TRITIUM_LAMBDA { hn::Store(sum[i], DF(), lanes + i * kLanes); });
-  for (std::size_t width = 32; width >= 1; width /= 2) {
-    for (std::size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
+  return FoldLanes(sum);
 }
 
 /// As SumOver, of term(x[i], y[i]).
@@ -80,10 +84,7 @@ HWY_INLINE float SumOverPairs(const float* x, const float* y, std::size_t n, Ter
   for (std::size_t i = 0; at < n; ++at, ++i) {
     lanes[i] = hn::GetLane(term(hn::Set(DF(), lanes[i]), hn::Set(DF(), x[at]), hn::Set(DF(), y[at])));
   }
-  for (std::size_t width = 32; width >= 1; width /= 2) {
-    for (std::size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
+  return FoldHalves(lanes);
 }
 
 /// y = x / sqrt(mean(x^2) + eps) * weight; weight null: 1. y may be x.
@@ -108,10 +109,9 @@ inline HWY_NOINLINE void LayerNorm(const float* x, const float* weight, const fl
   }) / static_cast<float>(n);
   const VF scale = hn::Set(DF(), 1.0f / std::sqrt(variance + eps));
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
-    VF v = hn::Mul(hn::Sub(LoadPiece(x + i, count), m), scale);
-    if (weight != nullptr) v = hn::Mul(v, LoadPiece(weight + i, count));
-    if (bias != nullptr) v = hn::Add(v, LoadPiece(bias + i, count));
-    StorePiece(v, y + i, count);
+    const VF v = hn::Mul(hn::Sub(LoadPiece(x + i, count), m), scale);
+    const VF w = weight == nullptr ? hn::Set(DF(), 1.0f) : LoadPiece(weight + i, count);
+    StorePiece(bias == nullptr ? hn::Mul(v, w) : hn::MulAdd(v, w, LoadPiece(bias + i, count)), y + i, count);
   });
 }
 
@@ -126,6 +126,7 @@ inline HWY_NOINLINE void RopeHalf(float* x, const float* cosine, const float* si
     StorePiece(hn::MulAdd(a, s, hn::Mul(b, c)), x + half + i, count);
   });
 }
+
 /// y = activation(gate) * up; up null: y = activation(gate). y may be gate.
 inline HWY_NOINLINE void Gate(Activation activation, const float* gate, const float* up, std::size_t n, float* y) {
   WithActivation(activation, [&](auto kind) TRITIUM_LAMBDA {

@@ -9,7 +9,9 @@
 //   AVX2           avx2, avx2_vnni (AVX-VNNI)
 //   AVX3 (512)     avx512, avx512_vnni, amx
 //   NEON           neon, neon_dotprod, neon_i8mm
-//   SVE            sve (its own compilation: GCC 12 has no run-time dispatch for it)
+//
+// There is no SVE pass: its vectors have no size at compile time and cannot stand in arrays, which every register tile
+// here is. CPUs that have SVE have I8MM too and run neon_i8mm.
 #pragma once
 
 // -march=haswell, x86-64-v3 and x86-64-v4 have no AES and PCLMUL, and Highway then silently picks SSSE3. We use neither.
@@ -18,7 +20,8 @@
 #endif
 #ifndef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS \
-  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_AVX3_ZEN4 | HWY_AVX3_SPR | HWY_NEON_BF16 | HWY_NEON | HWY_SVE2 | HWY_SVE2_128)
+  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_AVX3_ZEN4 | HWY_AVX3_SPR | HWY_NEON_BF16 | HWY_NEON | HWY_SVE | HWY_SVE_256 | \
+   HWY_SVE2 | HWY_SVE2_128)
 #endif
 #ifndef HWY_HEADER_ONLY
 #define HWY_HEADER_ONLY  // only Abort and Warn would need the library, and we call neither

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention segments and their merge on every tier, against attention over all keys at once in double.
+#include <catch2/catch_test_macros.hpp>
+#include <limits>
+#include <vector>
+
+#include "reference/attention.h"
+#include "support/golden_blocks.h"
+#include "support/tiers.h"
+#include "tritium/core/float16.h"
+
+using namespace tritium;
+using tiers::RunnableTier;
+
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+struct LiveRange {
+  std::size_t first, last;
+};
+
+struct Problem {
+  std::size_t head_dim = 64;
+  std::size_t positions = 300;
+  bool half = false;
+  float scale = 0.125f;
+  float cap = 0;
+  std::vector<LiveRange> live;  ///< of each query
+};
+
+/// A cache as the kernels read it, in which every position that no query may see is NaN.
+class Cache {
+ public:
+  Cache(const Problem& p, golden::Random& random) : p_(p), stride_(round_up(p.head_dim, 16)) {
+    const std::size_t padded = round_up(p.positions, kAttentionSegment);
+    keys_.assign(padded * p.head_dim * element(), std::byte{0xFF});  // NaN in both types
+    values_.assign(padded * stride_ * element(), std::byte{0xFF});
+    plain_keys.assign(p.positions, std::vector<float>(p.head_dim, 0.0f));
+    plain_values.assign(p.positions, std::vector<float>(p.head_dim, 0.0f));
+    for (std::size_t j = 0; j < p.positions; ++j) {
+      bool seen = false;
+      for (const LiveRange& l : p.live) seen = seen || (j >= l.first && j < l.last);
+      if (!seen) continue;
+      for (std::size_t i = 0; i < p.head_dim; ++i) {
+        plain_keys[j][i] = put(keys_, (j / 16 * p.head_dim + i) * 16 + j % 16, random);
+        plain_values[j][i] = put(values_, j * stride_ + i, random);
+      }
+      for (std::size_t i = p.head_dim; i < stride_; ++i) {
+        std::memset(values_.data() + (j * stride_ + i) * element(), 0, element());
+      }
+    }
+  }
+  [[nodiscard]] AttentionArgs segment(std::size_t first) const {
+    AttentionArgs a;
+    a.keys = keys_.data() + first * p_.head_dim * element();
+    a.values = values_.data() + first * stride_ * element();
+    a.half = p_.half;
+    a.head_dim = p_.head_dim;
+    a.value_stride = stride_;
+    a.first_key = first;
+    a.scale = p_.scale;
+    a.soft_cap = p_.cap;
+    return a;
+  }
+  [[nodiscard]] std::size_t stride() const { return stride_; }
+  std::vector<std::vector<float>> plain_keys;
+  std::vector<std::vector<float>> plain_values;
+
+ private:
+  [[nodiscard]] std::size_t element() const { return p_.half ? 2 : 4; }
+  float put(std::vector<std::byte>& memory, std::size_t index, golden::Random& random) const {
+    const auto v = static_cast<float>(random.normal());
+    if (!p_.half) {
+      std::memcpy(memory.data() + index * 4, &v, 4);
+      return v;
+    }
+    const f16 h = to_f16(v);
+    std::memcpy(memory.data() + index * 2, &h, 2);
+    return to_float(h);
+  }
+
+  const Problem& p_;
+  std::size_t stride_;
+  std::vector<std::byte> keys_;
+  std::vector<std::byte> values_;
+};
+
+/// All segments of some queries, merged: head_dim floats a query, not yet divided, then max and sum.
+std::vector<std::vector<float>> attend(const RunnableTier& t, const Problem& p, const Cache& cache,
+                                       const std::vector<std::vector<float>>& q, const std::vector<std::size_t>& which) {
+  const std::size_t n = which.size();
+  std::vector<std::vector<float>> result(n, std::vector<float>(p.head_dim, 0.0f));
+  std::vector<float> max(n, -1e30f), sum(n, 0.0f);
+  for (std::size_t first = 0; first < p.positions; first += kAttentionSegment) {
+    std::vector<AttentionQuery> queries(n);
+    std::vector<std::vector<float>> out(n, std::vector<float>(cache.stride() + 1, 99.0f));
+    std::vector<float> segment_max(n, kNan), segment_sum(n, kNan);
+    for (std::size_t i = 0; i < n; ++i) {
+      queries[i] = {q[which[i]].data(), out[i].data(), &segment_max[i], &segment_sum[i], p.live[which[i]].first, p.live[which[i]].last};
+    }
+    AttentionArgs a = cache.segment(first);
+    a.queries = queries.data();
+    a.n_queries = n;
+    t.kernels->attention(a);
+    for (std::size_t i = 0; i < n; ++i) {
+      REQUIRE(out[i].back() == 99.0f);
+      const LiveRange& l = p.live[which[i]];
+      if (l.last <= first || l.first >= first + kAttentionSegment) {  // sees nothing here
+        REQUIRE(segment_sum[i] == 0.0f);
+        REQUIRE(segment_max[i] == -1e30f);
+        for (std::size_t c = 0; c < cache.stride(); ++c) REQUIRE(out[i][c] == 0.0f);
+      }
+      t.kernels->attention_merge(&max[i], &sum[i], result[i].data(), segment_max[i], segment_sum[i], out[i].data(), p.head_dim);
+    }
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    result[i].push_back(max[i]);
+    result[i].push_back(sum[i]);
+  }
+  return result;
+}
+
+void check(const Problem& p, golden::Random& random) {
+  const Cache cache(p, random);
+  const std::size_t n = p.live.size();
+  std::vector<std::vector<float>> q(n, std::vector<float>(p.head_dim));
+  for (std::vector<float>& row : q) {
+    for (float& v : row) v = static_cast<float>(2 * random.normal());
+  }
+  std::vector<std::size_t> all(n);
+  for (std::size_t i = 0; i < n; ++i) all[i] = i;
+  std::vector<std::vector<double>> expected;
+  for (std::size_t i = 0; i < n; ++i) {
+    expected.push_back(reference::attention(q[i].data(), cache.plain_keys, cache.plain_values, p.live[i].first, p.live[i].last,
+                                            static_cast<double>(p.scale), static_cast<double>(p.cap)));
+  }
+  std::vector<std::vector<float>> fused;
+  for (const RunnableTier& t : tiers::runnable()) {
+    CAPTURE(info(t.tier).name, p.head_dim, p.positions, p.half, p.cap, n);
+    const std::vector<std::vector<float>> y = attend(t, p, cache, q, all);
+    for (std::size_t i = 0; i < n; ++i) {
+      CAPTURE(i, p.live[i].first, p.live[i].last);
+      double error = 0;
+      double size = 1e-30;
+      const auto sum = static_cast<double>(y[i][p.head_dim + 1]);
+      for (std::size_t c = 0; c < p.head_dim; ++c) {
+        const double difference = static_cast<double>(y[i][c]) / sum - expected[i][c];
+        error += difference * difference;
+        size += expected[i][c] * expected[i][c];
+      }
+      // Scores of up to head_dim roundings, some tens large: a few 1e-6 of each weight.
+      REQUIRE(error / size <= 1e-9);
+    }
+    // One query at a time: the same values (a largest score of zero may have either sign).
+    for (std::size_t i = 0; i < n; i += 1 + n / 4) REQUIRE(attend(t, p, cache, q, {i})[0] == y[i]);
+    if (t.fused && fused.empty()) fused = y;
+    for (std::size_t i = 0; t.fused && i < n; ++i) REQUIRE(fused[i] == y[i]);
+  }
+}
+
+/// Row r of a prefill sees [r + base - window, r + base]; `group` heads share it.
+std::vector<LiveRange> causal(std::size_t rows, std::size_t group, std::size_t base, std::size_t window) {
+  std::vector<LiveRange> live;
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t last = base + r + 1;
+    for (std::size_t g = 0; g < group; ++g) live.push_back({window != 0 && last > window ? last - window : 0, last});
+  }
+  return live;
+}
+
+}  // namespace
+
+TEST_CASE("every head dimension", "[attention]") {
+  golden::Random random(61);
+  for (std::size_t head_dim = 1; head_dim <= 300; head_dim += tiers::sample(100) < 50 ? 23 : 1) {
+    Problem p;
+    p.head_dim = head_dim;
+    p.half = head_dim % 2 == 0;
+    p.scale = 1 / std::sqrt(static_cast<float>(head_dim));
+    p.live = causal(1 + head_dim % 3, 1 + head_dim % 4, 140 + head_dim % 60, 0);
+    p.positions = 210;
+    check(p, random);
+  }
+}
+
+TEST_CASE("head dimensions of real models, both cache types, capped and not", "[attention]") {
+  golden::Random random(62);
+  for (const std::size_t head_dim : {48u, 64u, 80u, 96u, 100u, 128u, 256u}) {
+    for (const bool half : {false, true}) {
+      for (const float cap : {0.0f, 50.0f, 2.0f}) {
+        Problem p;
+        p.head_dim = head_dim;
+        p.half = half;
+        p.cap = cap;
+        p.scale = 1 / std::sqrt(static_cast<float>(head_dim));
+        p.live = causal(1, 7, 299, 0);
+        check(p, random);
+      }
+    }
+  }
+}
+
+TEST_CASE("any number of queries, any number of keys", "[attention]") {
+  golden::Random random(63);
+  for (std::size_t group = 1; group <= 13; ++group) {
+    for (const std::size_t keys : {1u, 2u, 15u, 16u, 17u, 63u, 64u, 65u, 127u, 128u, 129u, 256u, 257u, 300u}) {
+      Problem p;
+      p.head_dim = 40;
+      p.half = (group + keys) % 2 == 0;
+      p.positions = keys;
+      p.live = causal(1, group, keys - 1, 0);
+      check(p, random);
+    }
+  }
+}
+
+TEST_CASE("blocks of a prefill, with windows", "[attention]") {
+  golden::Random random(64);
+  for (const std::size_t window : {0u, 1u, 5u, 16u, 100u, 128u, 130u}) {
+    for (const std::size_t base : {0u, 3u, 120u, 250u}) {
+      Problem p;
+      p.head_dim = 32;
+      p.live = causal(12, 2, base, window);
+      p.positions = base + 12;
+      check(p, random);
+    }
+  }
+}
+
+TEST_CASE("a query that sees no key of a segment does not make others see unwritten ones", "[attention]") {
+  golden::Random random(65);
+  Problem p;
+  p.head_dim = 24;
+  p.positions = 500;
+  // The second query's keys all lie after the first segment, most of which nobody has written.
+  p.live = {{10, 20}, {300, 310}, {12, 25}, {310, 315}};
+  check(p, random);
+  p.half = true;
+  p.live = {{400, 420}, {0, 3}};
+  check(p, random);
+}
+
+TEST_CASE("large and equal scores", "[attention]") {
+  golden::Random random(66);
+  for (const float scale : {0.0f, 1e-3f, 5.0f}) {  // no difference between keys, hardly any, almost only the best one
+    Problem p;
+    p.head_dim = 64;
+    p.scale = scale;
+    p.live = causal(2, 3, 200, 0);
+    p.positions = 202;
+    check(p, random);
+  }
+}
+
+TEST_CASE("merging with nothing changes nothing", "[attention]") {
+  for (const RunnableTier& t : tiers::runnable()) {
+    std::vector<float> out(37, 0.0f);
+    float max = -1e30f;
+    float sum = 0;
+    std::vector<float> segment(37);
+    for (std::size_t i = 0; i < segment.size(); ++i) segment[i] = static_cast<float>(i) - 11.0f;
+    t.kernels->attention_merge(&max, &sum, out.data(), 3.5f, 2.0f, segment.data(), segment.size());
+    REQUIRE(max == 3.5f);
+    REQUIRE(sum == 2.0f);
+    REQUIRE(out == segment);
+    const std::vector<float> zeros(37, 0.0f);
+    t.kernels->attention_merge(&max, &sum, out.data(), -1e30f, 0.0f, zeros.data(), zeros.size());
+    REQUIRE(max == 3.5f);
+    REQUIRE(sum == 2.0f);
+    REQUIRE(out == segment);
+    t.kernels->attention_merge(&max, &sum, out.data(), 3.5f, 2.0f, segment.data(), segment.size());
+    REQUIRE(sum == 4.0f);
+    REQUIRE(out[30] == 2 * segment[30]);
+  }
+}
