@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// plan_model: what loading a checkpoint will make of it, told without touching the weights.
+//
+// Tensors are matched to the roles of their family by name, and to the packed format that the loader would choose. Sizes
+// follow from shapes alone, so a model too large for a machine is refused before its first page is read.
+#pragma once
+
+#include "tritium/format/pack.h"
+#include "tritium/model/load.h"
+
+TRITIUM_NAMESPACE_BEGIN
+
+struct PlannedTensor {
+  const TensorSource* source = nullptr;
+  std::optional<Role> role;          ///< empty: the family does not use it
+  std::size_t layer = 0;
+  bool is_bias = false;
+  std::optional<PackFormat> format;  ///< of a matrix; empty: kept as f32 numbers, or not at all
+  std::size_t bytes = 0;             ///< in memory once loaded
+};
+
+struct ModelPlan {
+  const Family* family = nullptr;
+  ModelSpec spec;
+  std::vector<PlannedTensor> tensors;  ///< in the order of the checkpoint
+  std::size_t packed_bytes = 0;
+};
+
+/// The name of a role for people: "attn_q".
+constexpr std::string_view role_name(Role role);
+
+namespace detail {
+
+/// Whether `name` is `pattern` with numbers for '%' and '#'; what '%' stood for goes to `layer`.
+inline bool matches_tensor_name(std::string_view pattern, std::string_view name, std::size_t& layer) {
+  while (!pattern.empty()) {
+    if (pattern.front() != '%' && pattern.front() != '#') {
+      if (name.empty() || name.front() != pattern.front()) return false;
+      name.remove_prefix(1);
+    } else {
+      std::size_t number = 0;
+      const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), number);
+      if (code != std::errc()) return false;
+      if (pattern.front() == '%') layer = number;
+      name.remove_prefix(static_cast<std::size_t>(end - name.data()));
+    }
+    pattern.remove_prefix(1);
+  }
+  return name.empty();
+}
+
+/// Fills role, layer and is_bias of a tensor.
+inline void match_role(std::span<const TensorName> names, PlannedTensor& tensor) {
+  for (const std::string_view prefix : {"", "language_model.", "model.language_model."}) {
+    std::string_view name = tensor.source->name;
+    if (!name.starts_with(prefix)) continue;
+    name.remove_prefix(prefix.size());
+    // "model.language_model.layers" stands for "model.layers".
+    const std::string whole = prefix == "model.language_model." ? "model." + std::string(name) : std::string(name);
+    for (const TensorName& known : names) {
+      for (const bool bias : {false, true}) {
+        std::string_view stem = whole;
+        const std::string_view suffix = bias ? ".bias" : known.bare ? "" : ".weight";
+        if (!stem.ends_with(suffix)) continue;
+        stem.remove_suffix(suffix.size());
+        if (!matches_tensor_name(known.name, stem, tensor.layer)) continue;
+        tensor.role = known.role;
+        tensor.is_bias = bias;
+        return;
+      }
+    }
+  }
+}
+
+/// The loader's choice for a matrix.
+inline PackFormat planned_format(const PlannedTensor& tensor, const ModelSpec& spec, const LoadOptions& options) {
+  const TensorSource& source = *tensor.source;
+  const Role role = *tensor.role;
+  const bool embedding = role == Role::token_embedding;
+  const bool bit_linear = !embedding && role != Role::output && role != Role::router && role != Role::shared_router;
+  const PackFormat keep = bit_linear && (source.type == TensorType::u8 || spec.ternary == TernaryScale::online)
+                              ? PackFormat::ternary2
+                              : keep_format(StoredMatrix{source.type, source.data, source.rows(), source.cols()});
+  if (embedding && !spec.tied_head) return keep;
+  if (embedding || role == Role::output) return options.head.value_or(keep);
+  return options.exact && keep == PackFormat::ternary2 ? keep : options.weights.value_or(keep);
+}
+
+/// Bytes of a matrix in a packed format; experts of one tensor follow each other.
+inline std::size_t packed_bytes(const TensorSource& tensor, PackFormat format) {
+  const std::size_t cols = tensor.cols();
+  const std::size_t out = tensor.rank < 2 ? 1 : tensor.shape[tensor.rank - 2];
+  const std::size_t matrices = out == 0 ? 0 : tensor.rows() / out;
+  return matrices * div_up(out, kPanelRows) * info(format).panel_bytes(cols);
+}
+
+}  // namespace detail
+
+/// Errors: as find_family() and the family's readers.
+inline Result<ModelPlan> plan_model(const Checkpoint& checkpoint, const LoadOptions& options) {
+  return no_throw([&]() -> Result<ModelPlan> {
+    ModelPlan plan;
+    TRITIUM_ASSIGN(plan.family, find_family(checkpoint));
+    const bool is_gguf = checkpoint.kind() == Checkpoint::Kind::gguf;
+    if (is_gguf) {
+      TRITIUM_ASSIGN(plan.spec, plan.family->from_gguf(*checkpoint.gguf()));
+    } else {
+      TRITIUM_ASSIGN(const JsonObject config, JsonObject::of(*checkpoint.config(), printable_path(checkpoint.path()) + "/config.json"));
+      TRITIUM_ASSIGN(plan.spec, plan.family->from_config(config));
+    }
+    plan.spec.family = plan.family->name;
+    const std::span<const TensorName> names = is_gguf ? plan.family->gguf_names : plan.family->hf_names;
+    bool has_head = false;
+    for (const TensorSource& source : checkpoint.tensors()) {
+      PlannedTensor tensor;
+      tensor.source = &source;
+      detail::match_role(names, tensor);
+      has_head = has_head || (tensor.role == Role::output && !tensor.is_bias);
+      if (tensor.role == Role::token_embedding && plan.spec.vocab == 0) plan.spec.vocab = source.rows();
+      plan.tensors.push_back(tensor);
+    }
+    plan.spec.tied_head = !has_head || (!is_gguf && plan.spec.tied_head);
+    for (PlannedTensor& tensor : plan.tensors) {
+      const TensorSource& source = *tensor.source;
+      if (!tensor.role) continue;
+      if (source.rank < 2 || tensor.is_bias || tensor.role == Role::delta_conv) {
+        tensor.bytes = source.elements() * sizeof(float);
+      } else if (plan.spec.tied_head && tensor.role == Role::output) {
+        continue;  // written, but the embedding serves
+      } else {
+        tensor.format = detail::planned_format(tensor, plan.spec, options);
+        tensor.bytes = detail::packed_bytes(source, *tensor.format) * (source.type == TensorType::u8 ? 4 : 1);
+      }
+      plan.packed_bytes += tensor.bytes;
+    }
+    return plan;
+  });
+}
+
+/// About what a KV cache of `positions` takes, layers with windows counted as such.
+inline std::size_t cache_bytes(const ModelSpec& spec, std::size_t positions, std::size_t max_batch, std::size_t element_bytes) {
+  double bytes = 0;
+  for (const LayerSpec& l : spec.layers) {
+    if (l.mixer != Mixer::attention || l.kv_source >= 0) continue;
+    const std::size_t held = l.window == 0 ? positions : std::min(positions, l.window + max_batch);
+    bytes += 2.0 * static_cast<double>(l.n_kv_heads * l.head_dim) * static_cast<double>(round_up(held, kAttentionSegment)) * static_cast<double>(element_bytes);
+  }
+  return static_cast<std::size_t>(std::min(bytes, 0x1p60));
+}
+
+/// Floats of the widest row that a token has anywhere in the graph.
+inline std::size_t widest_row(const ModelSpec& spec) {
+  std::size_t widest = spec.hidden;
+  for (const LayerSpec& l : spec.layers) widest = std::max({widest, (l.n_heads + 2 * l.n_kv_heads) * l.head_dim, l.ffn_dim});
+  return widest;
+}
+
+constexpr std::string_view role_name(Role role) {
+  switch (role) {
+    case Role::token_embedding: return "token_embedding";
+    case Role::output_norm: return "output_norm";
+    case Role::output: return "output";
+    case Role::attn_norm: return "attn_norm";
+    case Role::attn_q: return "attn_q";
+    case Role::attn_k: return "attn_k";
+    case Role::attn_v: return "attn_v";
+    case Role::attn_qkv: return "attn_qkv";
+    case Role::attn_q_norm: return "attn_q_norm";
+    case Role::attn_k_norm: return "attn_k_norm";
+    case Role::attn_sub_norm: return "attn_sub_norm";
+    case Role::attn_output: return "attn_output";
+    case Role::attn_post_norm: return "attn_post_norm";
+    case Role::ffn_norm: return "ffn_norm";
+    case Role::ffn_gate: return "ffn_gate";
+    case Role::ffn_up: return "ffn_up";
+    case Role::ffn_gate_up: return "ffn_gate_up";
+    case Role::ffn_down: return "ffn_down";
+    case Role::ffn_sub_norm: return "ffn_sub_norm";
+    case Role::ffn_post_norm: return "ffn_post_norm";
+    case Role::router: return "router";
+    case Role::shared_router: return "shared_router";
+    case Role::shared_gate: return "shared_gate";
+    case Role::shared_up: return "shared_up";
+    case Role::shared_down: return "shared_down";
+    case Role::expert_gate: return "expert_gate";
+    case Role::expert_up: return "expert_up";
+    case Role::expert_down: return "expert_down";
+    case Role::experts_gate: return "experts_gate";
+    case Role::experts_up: return "experts_up";
+    case Role::experts_gate_up: return "experts_gate_up";
+    case Role::experts_down: return "experts_down";
+    case Role::delta_qkvz: return "delta_qkvz";
+    case Role::delta_ba: return "delta_ba";
+    case Role::delta_qkv: return "delta_qkv";
+    case Role::delta_z: return "delta_z";
+    case Role::delta_b: return "delta_b";
+    case Role::delta_a: return "delta_a";
+    case Role::delta_conv: return "delta_conv";
+    case Role::delta_dt_bias: return "delta_dt_bias";
+    case Role::delta_a_log: return "delta_a_log";
+    case Role::delta_minus_exp_a: return "delta_minus_exp_a";
+    case Role::delta_norm: return "delta_norm";
+    case Role::delta_out: return "delta_out";
+    default: return "other";
+  }
+}
+
+TRITIUM_NAMESPACE_END
