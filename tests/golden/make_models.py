@@ -156,6 +156,11 @@ def config_json(model, spec):
             rope = rope["full_attention"]
         if "rope_theta" in rope:
             text["rope_theta"] = rope.pop("rope_theta")
+        if rope.get("partial_rotary_factor", 1.0) != 1.0:
+            text["partial_rotary_factor"] = rope["partial_rotary_factor"]
+        rope.pop("partial_rotary_factor", None)
+        if rope.get("rope_type") == "longrope":  # said beside, not inside
+            text["original_max_position_embeddings"] = rope.pop("original_max_position_embeddings")
         text["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
     if spec.wrapped:
         text.pop("architectures")
@@ -438,6 +443,144 @@ def gemma3_bases():
     rope = {"full_attention": {"rope_type": "linear", "rope_theta": 300000.0, "factor": 8.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}
     return Row("Gemma3ForCausalLM", gemma3_config(rope_parameters=rope, num_hidden_layers=6), dtype="bfloat16", zero_centred=True)
+
+
+def phi_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=48, intermediate_size=192, num_hidden_layers=2, num_attention_heads=3,
+                max_position_embeddings=CONTEXT, layer_norm_eps=1e-5, bos_token_id=1, eos_token_id=2,
+                rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.4}) | changes
+
+
+@row
+def phi():
+    """Phi-2: parallel blocks, biases everywhere, LayerNorm, 6 of 16 dimensions rotated, in the published style."""
+    return Row("PhiForCausalLM", phi_config(), style="published", tokenizer="bpe")
+
+
+@row
+def phi_half():
+    """Phi-1 and 1.5: half of each head rotated, bf16, in the current style."""
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    return Row("PhiForCausalLM", phi_config(hidden_size=32, intermediate_size=128, num_attention_heads=2, rope_parameters=rope),
+               dtype="bfloat16", tokenizer="bpe", gguf="bf16")
+
+
+def phi3_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=4, max_position_embeddings=CONTEXT, original_max_position_embeddings=CONTEXT, rms_norm_eps=1e-5,
+                rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
+                tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, pad_token_id=0) | changes
+
+
+def longrope(original, **more):
+    """Divisors of 8 frequencies that tell short from long and each frequency from its neighbours."""
+    return {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": original, "partial_rotary_factor": 1.0,
+            "short_factor": [1.0, 1.02, 1.05, 1.1, 1.2, 1.25, 1.3, 1.5],
+            "long_factor": [1.08, 1.11, 1.34, 1.6, 2.62, 3.23, 7.4, 21.5]} | more
+
+
+@row
+def phi3():
+    """Phi-3-mini-4k: fused q|k|v and gate|up, a window of 11 keys on every layer."""
+    return Row("Phi3ForCausalLM", phi3_config(sliding_window=11), style="published", dtype="bfloat16")
+
+
+@row
+def phi3_long():
+    """Phi-3.5-mini past its original context of 16: LongRoPE's long divisors, cos and sin scaled."""
+    config = phi3_config(original_max_position_embeddings=16, rope_parameters=longrope(16), num_hidden_layers=1)
+    return Row("Phi3ForCausalLM", config, style="published")
+
+
+@row
+def phi3_switch():
+    """Phi-3.5-mini whose continuation crosses the original context of 32: short divisors first, then long ones."""
+    config = phi3_config(original_max_position_embeddings=32, rope_parameters=longrope(32), num_hidden_layers=1)
+    return Row("Phi3ForCausalLM", config, prompt=22)
+
+
+@row
+def phi4():
+    """Phi-4: grouped queries, no window, rotary base 250,000."""
+    rope = {"rope_type": "default", "rope_theta": 250000.0, "partial_rotary_factor": 1.0}
+    return Row("Phi3ForCausalLM", phi3_config(hidden_size=60, num_attention_heads=6, num_key_value_heads=2, rope_parameters=rope), style="published")
+
+
+@row
+def phi4_mini():
+    """Phi-4-mini within its original context: three quarters of a head rotated, LongRoPE's short divisors, tied head."""
+    rope = longrope(128, partial_rotary_factor=0.75, short_factor=[1.0, 1.05, 1.2, 1.25, 1.3, 1.5], long_factor=[1.0, 1.12, 1.25, 1.4, 1.56, 1.75])
+    config = phi3_config(max_position_embeddings=256, original_max_position_embeddings=128, num_key_value_heads=2, rope_parameters=rope,
+                         tie_word_embeddings=True)
+    return Row("Phi3ForCausalLM", config, style="published", dtype="bfloat16")
+
+
+def qwen_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, max_position_embeddings=CONTEXT, rms_norm_eps=1e-6, tie_word_embeddings=True,
+                rope_parameters={"rope_type": "default", "rope_theta": 1000000.0}, bos_token_id=1, eos_token_id=2) | changes
+
+
+@row
+def qwen2():
+    """Qwen 2.5's small sizes: biases on q, k and v, tied head, one KV head, in the published style."""
+    return Row("Qwen2ForCausalLM", qwen_config(num_key_value_heads=1), style="published", dtype="bfloat16")
+
+
+@row
+def qwen2_window():
+    """Qwen 1.5 shape (a KV head for each head, untied) with windows of 9 keys from layer 1 on."""
+    config = qwen_config(num_key_value_heads=4, tie_word_embeddings=False, use_sliding_window=True, sliding_window=9, max_window_layers=1)
+    return Row("Qwen2ForCausalLM", config, style="published", gguf="", no_gguf="GGUF has no key for max_window_layers")
+
+
+@row
+def qwen3():
+    """Qwen 3: norms on the heads of q and k, heads of 24, tied head, untouched by hidden / n_heads = 16."""
+    return Row("Qwen3ForCausalLM", qwen_config(head_dim=24), dtype="bfloat16", tokenizer="bpe", pre="qwen2")
+
+
+@row
+def qwen3_bias():
+    """Qwen 3 with attention_bias, untied, layer_types that slide."""
+    config = qwen_config(head_dim=20, attention_bias=True, tie_word_embeddings=False, use_sliding_window=True, sliding_window=7,
+                         layer_types=["sliding_attention", "full_attention"])
+    return Row("Qwen3ForCausalLM", config, gguf="", no_gguf="GGUF has no key for layers that slide in this family")
+
+
+@row
+def smollm3():
+    """SmolLM3: the fourth layer has no rotary embedding, in the published style."""
+    return Row("SmolLM3ForCausalLM", llama_config(hidden_size=48, num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=1, head_dim=12,
+                                                  intermediate_size=32, tie_word_embeddings=True, no_rope_layer_interval=4,
+                                                  use_sliding_window=False),
+               style="published", dtype="bfloat16")
+
+
+def gemma_config(**changes):
+    config = gemma3_config(num_hidden_layers=2, intermediate_size=56, rope_parameters={"rope_type": "default", "rope_theta": 10000.0})
+    return {k: v for k, v in config.items() if k not in ("sliding_window", "query_pre_attn_scalar")} | changes
+
+
+@row
+def gemma():
+    """Gemma 1: one norm before each branch, scaled embeddings, heads of 24 where hidden / heads is 32."""
+    return Row("GemmaForCausalLM", gemma_config(hidden_activation="gelu_pytorch_tanh"), style="published", dtype="bfloat16", zero_centred=True)
+
+
+@row
+def gemma2():
+    """Gemma 2: caps on scores and logits, norms on both sides of a branch, windows of 8 on even layers."""
+    config = gemma_config(num_hidden_layers=3, sliding_window=8, query_pre_attn_scalar=24, attn_logit_softcapping=2.0, final_logit_softcapping=3.0)
+    return Row("Gemma2ForCausalLM", config, style="published", dtype="bfloat16", zero_centred=True)
+
+
+@row
+def gemma2_scaled():
+    """Gemma 2 as its 27B: a scale that is not 1 / sqrt(head_dim), no caps, layer_types that are no pattern."""
+    config = gemma_config(num_hidden_layers=3, sliding_window=8, query_pre_attn_scalar=40, attn_logit_softcapping=None, final_logit_softcapping=None,
+                          num_key_value_heads=2, layer_types=["full_attention", "sliding_attention", "sliding_attention"])
+    return Row("Gemma2ForCausalLM", config, zero_centred=True, gguf="", no_gguf="GGUF has no key for query_pre_attn_scalar, and none for layer_types")
 
 
 def main():

@@ -30,13 +30,19 @@ std::string format_of(const std::string& path) { return path.ends_with(".gguf") 
 
 std::vector<std::int32_t> greedy(Decoder& decoder, const std::vector<std::int32_t>& prompt, std::size_t count) {
   std::vector<float> logits(decoder.model().spec.vocab);
-  require_ok(decoder.forward(prompt, Decoder::Logits::last, logits.data()));
-  std::vector<std::int32_t> ids;
-  for (;;) {
+  std::vector<std::int32_t> ids = prompt;
+  std::size_t next = 0;  // first token that is not in the cache
+  while (ids.size() < prompt.size() + count) {
+    if (!value_of(decoder.prepare(ids.size()))) {  // crossed into other rotary frequencies: everything is read again
+      REQUIRE(decoder.rewind(0));
+      REQUIRE(value_of(decoder.prepare(ids.size())));
+      next = 0;
+    }
+    require_ok(decoder.forward(std::span(ids).subspan(next), Decoder::Logits::last, logits.data()));
+    next = ids.size();
     ids.push_back(static_cast<std::int32_t>(arg_max(logits.data(), logits.size())));
-    if (ids.size() == count) return ids;
-    require_ok(decoder.forward({&ids.back(), 1}, Decoder::Logits::last, logits.data()));
   }
+  return {ids.begin() + static_cast<std::ptrdiff_t>(prompt.size()), ids.end()};
 }
 
 }  // namespace
@@ -97,7 +103,9 @@ TEST_CASE("golden models give the same logits for the last row alone as for all 
     const std::vector<std::int32_t> tokens = row.tokens();
     const std::vector<float> all = all_logits(*decoder, tokens);
     for (const std::size_t n : {std::size_t{1}, std::size_t{4}, std::size_t{8}, std::size_t{9}, std::size_t{24}, tokens.size()}) {
+      if (n > tokens.size()) continue;
       REQUIRE(decoder->rewind(0));
+      REQUIRE(value_of(decoder->prepare(tokens.size())));
       std::vector<float> last(row.vocab());
       require_ok(decoder->forward(std::span(tokens).first(n), Decoder::Logits::last, last.data()));
       CHECK(std::equal(last.begin(), last.end(), all.begin() + static_cast<std::ptrdiff_t>((n - 1) * row.vocab())));

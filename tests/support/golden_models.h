@@ -120,6 +120,7 @@ inline std::vector<float> all_logits(tritium::Decoder& decoder, std::span<const 
   const std::size_t vocab = decoder.model().spec.vocab;
   std::vector<float> logits(tokens.size() * vocab);
   REQUIRE(decoder.rewind(0));
+  REQUIRE(value_of(decoder.prepare(tokens.size())));  // transformers rotates all of them for the longest
   if (chunk == 0) chunk = tokens.size();
   for (std::size_t at = 0; at < tokens.size(); at += chunk) {
     const std::size_t n = std::min(chunk, tokens.size() - at);
