@@ -18,6 +18,7 @@ are 1 +- 0.1 (0 +- 0.1 where the family adds the one itself), biases are never z
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -25,15 +26,19 @@ import sys
 import tempfile
 import zlib
 
+os.environ["TORCHDYNAMO_DISABLE"] = "1"  # BitLinears are decorated to be compiled
+import gguf
 import numpy as np
 import safetensors.torch
 import torch
 import transformers
+from transformers.integrations import bitnet as bit
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = HERE.parent / "data" / "golden"
 VOCAB = 331
 CONTEXT = 64
+TIE = 5e-5  # how near to a tie a BitLinear's activation may come, in steps; an f32 engine's noise is below
 
 ROWS = []
 
@@ -63,6 +68,9 @@ class Row:
     zero_centred: bool = False      # norm weights are stored minus one
     draw: object = None             # (name, shape, rng) -> array or None: weights with rules of their own
     answer: object = None           # (model, ids) -> logits (len(ids), VOCAB); default: a causal model
+    ternary: str = ""               # linear layers are BitLinears: "online", "offline" or "bitlinear", as transformers has them
+    write: object = None            # (model, spec, path) writes the GGUF where llama.cpp's converter cannot
+    attempts: int = 200             # prompts to try
 
 
 # --- weights -----------------------------------------------------------------------------------------------------------
@@ -81,6 +89,8 @@ def integers(shape, sigma, rng):
 def default_weight(name, shape, rng, spec):
     if name.endswith(".bias"):
         return np.rint(rng.standard_normal(shape) * 32) / 128 + 1 / 128
+    if len(shape) == 1 and spec.ternary:  # no short fractions: an embedding times such a norm would round at exact ties
+        return 1 + rng.uniform(-0.2, 0.2, shape)
     if len(shape) == 1:  # a norm
         return np.clip(np.rint(rng.standard_normal(shape) * 12.8), -100, 100) / 128 + (0 if spec.zero_centred else 1)
     if "embed_tokens" in name:
@@ -97,12 +107,171 @@ def build(spec, seed):
     torch.manual_seed(0)
     model = model_class(config).to(torch.float32).eval()
     rng = np.random.default_rng(seed)
+    if spec.ternary:
+        make_ternary(model, spec.ternary, rng)
     for name, parameter in model.named_parameters():  # a tied head is listed once
+        if name.endswith(BIT_LINEARS) and spec.ternary:
+            continue
         value = spec.draw(name, tuple(parameter.shape), rng) if spec.draw else None
         if value is None:
             value = default_weight(name, tuple(parameter.shape), rng, spec)
         parameter.data.copy_(torch.from_numpy(np.asarray(value, dtype=np.float32)))
     return model
+
+
+# --- BitLinears --------------------------------------------------------------------------------------------------------
+
+BIT_LINEARS = ("_proj.weight",)
+
+
+def master_weights(codes, step, rng):
+    """Floats that BitNet rounds to step * codes: their mean magnitude is `step` to the last bit, since sums are exact."""
+    quarters = np.where(codes != 0, rng.integers(3, 8, codes.shape), rng.integers(0, 2, codes.shape)).ravel()
+    missing = 4 * codes.size - int(quarters.sum())
+    for place in rng.permutation(np.flatnonzero(codes.ravel() != 0)):
+        if missing == 0:
+            break
+        by = int(np.clip(missing, 3 - quarters[place], 9 - quarters[place]))
+        quarters[place] += by
+        missing -= by
+    assert missing == 0
+    sign = np.where(codes != 0, codes, rng.choice([-1, 1], codes.shape))
+    return sign * quarters.reshape(codes.shape) * step / 4
+
+
+def make_ternary(model, kind, rng):
+    """Replaces the layers' linears by transformers' BitLinears, with weights; remembers codes and the value of a step."""
+    for name, linear in list(model.named_modules()):
+        if not isinstance(linear, torch.nn.Linear) or name == "lm_head":
+            continue
+        n, k = linear.weight.shape
+        codes = rng.choice([-1, 0, 1], (n, k), p=[0.35, 0.3, 0.35])
+        gain = 2.0 if name.endswith(("q_proj", "k_proj", "o_proj", "down_proj")) else 1.0
+        power = 2.0 ** np.floor(np.log2(gain / np.sqrt(0.7 * k)))
+        step = float(power * (1.5 if kind == "offline" and len(name) % 2 else 1.0))
+        assert linear.bias is None
+        if kind == "bitlinear":
+            module = bit.BitLinear(k, n, bias=False, dtype=torch.float32)
+            module.weight = torch.nn.Buffer(bit.pack_weights(torch.from_numpy(codes).clone()))
+            module.weight_scale = torch.nn.Buffer(torch.tensor([1 / step]))
+        else:
+            module = bit.AutoBitLinear(k, n, bias=False, dtype=torch.float32, online_quant=kind == "online")
+            values = master_weights(codes, step, rng) if kind == "online" else codes
+            module.weight.data = torch.from_numpy(values.astype(np.float32))
+            if kind == "offline":
+                module.weight_scale = torch.nn.Buffer(torch.tensor([step]))
+        module.codes, module.step = codes, step
+        module.register_forward_pre_hook(note_ties)
+        model.set_submodule(name, module)
+
+
+def note_ties(module, args):
+    """How near any rounded activation of the last call came to a tie, where float noise would decide."""
+    x = args[0].double()
+    x = x * (127 / x.abs().amax(-1, keepdim=True).clamp(min=1e-5))
+    module.tie = float((x - x.floor() - 0.5).abs().min())
+
+
+def nearest_tie(model):
+    return min((m.tie for m in model.modules() if hasattr(m, "tie")), default=1.0)
+
+
+def ternary_tensors(model, spec):
+    """What a checkpoint of BitLinears holds: masters, or codes four to a byte and a scale."""
+    tensors = {}
+    for name, module in model.named_modules():
+        if not hasattr(module, "codes"):
+            continue
+        if spec.ternary == "online":
+            tensors[name + ".weight"] = module.weight.data.to(getattr(torch, spec.dtype))
+            continue
+        tensors[name + ".weight"] = bit.pack_weights(torch.from_numpy(module.codes).clone())
+        tensors[name + ".weight_scale"] = module.weight_scale.data.to(getattr(torch, spec.dtype))
+    return tensors
+
+
+# --- GGUF files that llama.cpp's converter does not write --------------------------------------------------------------
+
+LLAMA_NAMES = {"model.embed_tokens.": "token_embd.", "model.norm.": "output_norm.", "lm_head.": "output.", "model.layers.": "blk.",
+               "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.o_proj": "attn_output",
+               "self_attn.attn_sub_norm": "attn_sub_norm", "mlp.ffn_sub_norm": "ffn_sub_norm",
+               "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+               "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+
+
+def rename(name, names):
+    for old, new in names.items():
+        name = name.replace(old, new)
+    return name
+
+
+def i2_s(codes, step):
+    """bitnet.cpp's type: 128 weights in 32 bytes, the quarters of a block from the highest bit pair down; scale behind."""
+    quarters = (codes.reshape(-1, 4, 32) + 1).astype(np.uint8)
+    packed = quarters[:, 0] << 6 | quarters[:, 1] << 4 | quarters[:, 2] << 2 | quarters[:, 3]
+    return np.concatenate([packed.ravel(), np.array([step], np.float32).view(np.uint8), np.zeros(28, np.uint8)])
+
+
+def writer_of(spec, path, architecture):
+    """A GGUF file with the hyper-parameters that all have and the vocabulary."""
+    config = spec.config
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name(path.parent.name)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    add_vocabulary(writer)
+    return writer
+
+
+def add_vocabulary(writer):
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    model = pb.ModelProto.FromString((OUT / "tokenizers" / "tokenizer.model").read_bytes())
+    writer.add_vocab_size(VOCAB)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([p.piece for p in model.pieces])
+    writer.add_token_scores([p.score for p in model.pieces])
+    writer.add_token_types([int(p.type) for p in model.pieces])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+
+
+def finish_gguf(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_bitnet(architecture, kind):
+    """BitNet's file: ternary matrices of a type, an f16 embedding, f32 norms. llama.cpp's converter cannot map its sub-norms."""
+    def write(model, spec, path):
+        writer = writer_of(spec, path, architecture)
+        for name, parameter in model.named_parameters():
+            if name.endswith(BIT_LINEARS):
+                continue
+            writer.add_tensor(rename(name, LLAMA_NAMES), parameter.data.numpy().astype(np.float16 if parameter.dim() > 1 else np.float32))
+        for name, module in model.named_modules():
+            if not hasattr(module, "codes"):
+                continue
+            target = rename(name, LLAMA_NAMES) + ".weight"
+            values = (module.codes * module.step).astype(np.float32)
+            if kind == "i2_s":
+                data = i2_s(module.codes, module.step)
+                writer.add_tensor_info(target, values.shape, np.dtype(np.int8), data.nbytes, raw_dtype=36)
+                writer.tensors[-1][target].tensor = data
+            elif kind == "f16":
+                writer.add_tensor(target, values.astype(np.float16))
+            else:
+                quantization = getattr(gguf.GGMLQuantizationType, kind.upper())
+                writer.add_tensor(target, gguf.quants.quantize(values, quantization), raw_dtype=quantization)
+        finish_gguf(writer)
+    return write
 
 
 # --- answers -----------------------------------------------------------------------------------------------------------
@@ -115,7 +284,7 @@ def causal(model, ids):
 def converse(model, spec, seed):
     """A prompt whose greedy continuation is never close to a tie, the continuation, and logits of all positions."""
     answer = spec.answer or causal
-    for attempt in range(200):
+    for attempt in range(spec.attempts):
         rng = np.random.default_rng([seed, attempt])
         prompt = [1] + [int(i) for i in rng.integers(3, VOCAB, spec.prompt - 1)]
         ids = list(prompt)
@@ -124,11 +293,11 @@ def converse(model, spec, seed):
             last = answer(model, ids)[-1]
             best = np.sort(last)[-2:]
             least = min(least, (best[1] - best[0]) / last.std())
-            if least < 0.02:
+            if least < 0.02 or nearest_tie(model) < TIE:
                 break
             ids.append(int(last.argmax()))
         # a continuation that repeats one token would prove little
-        if least >= 0.02 and len(set(ids[spec.prompt:])) >= spec.greedy // 2:
+        if least >= 0.02 and nearest_tie(model) >= TIE and len(set(ids[spec.prompt:])) >= spec.greedy // 2:
             return prompt, ids[spec.prompt:], answer(model, ids), float(least)
     raise SystemExit("no prompt with a clear continuation")
 
@@ -147,6 +316,9 @@ def config_json(model, spec):
     for key in ("transformers_version", "_attn_implementation"):
         text.pop(key, None)
     text["dtype"] = spec.dtype
+    if spec.ternary:
+        text["quantization_config"] = {"quant_method": "bitnet", "modules_to_not_convert": None} | (
+            {} if spec.ternary == "bitlinear" else {"linear_class": "autobitlinear", "quantization_mode": spec.ternary})
     if spec.style == "published":
         text["torch_dtype"] = text.pop("dtype")
         text.pop("layer_types", None)
@@ -171,8 +343,11 @@ def config_json(model, spec):
 
 def save_safetensors(model, spec, folder):
     tensors = {}
+    tensors |= ternary_tensors(model, spec)
     for name, parameter in model.named_parameters():
-        stored = parameter.data.to(getattr(torch, spec.dtype)).contiguous()
+        if name in tensors or (spec.ternary and name.endswith(BIT_LINEARS)):
+            continue
+        stored = parameter.data.to(getattr(torch, "float32" if spec.ternary and parameter.dim() == 1 else spec.dtype)).contiguous()
         assert torch.equal(stored.to(torch.float32), parameter.data), f"{name} is not exact in {spec.dtype}"
         tensors["language_model." + name if spec.wrapped else name] = stored
     if spec.shards == 1:
@@ -287,10 +462,13 @@ runpy.run_path(tree + "/convert_hf_to_gguf.py", run_name="__main__")
 """
 
 
-def convert(llama_cpp, spec, folder, tokenizers):
+def convert(llama_cpp, model, spec, folder, tokenizers):
     """model.gguf beside the safetensors; returns why there is none, or ''."""
     if not spec.gguf:
         return spec.no_gguf
+    if spec.write:
+        spec.write(model, spec, folder / "model.gguf")
+        return ""
     if llama_cpp is None:
         return "made without --llama-cpp"
     with tempfile.TemporaryDirectory() as work:
@@ -302,7 +480,7 @@ def convert(llama_cpp, spec, folder, tokenizers):
         (source / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
         target = folder / "model.gguf"
         done = subprocess.run([sys.executable, "-c", CONVERT, str(llama_cpp), spec.pre, json.dumps(spec.gguf_keys), str(source),
-                               "--outfile", str(target), "--outtype", spec.gguf, "--model-name", folder.name],
+                               "--no-lazy", "--outfile", str(target), "--outtype", spec.gguf, "--model-name", folder.name],
                               capture_output=True, text=True)
         if done.returncode == 0 and target.exists():
             return ""
@@ -326,7 +504,7 @@ def make(function, llama_cpp):
     (folder / "config.json").write_text(json.dumps(config_json(model, spec), indent=1) + "\n")
     save_safetensors(model, spec, folder)
     np.save(folder / "logits.npy", logits[rows].astype(np.float32))
-    missing = convert(llama_cpp, spec, folder, OUT / "tokenizers")
+    missing = convert(llama_cpp, model, spec, folder, OUT / "tokenizers")
     for file in folder.iterdir():
         file.chmod(0o644)
     golden = {"kind": "decoder", "about": " ".join(function.__doc__.split()),
@@ -581,6 +759,56 @@ def gemma2_scaled():
     config = gemma_config(num_hidden_layers=3, sliding_window=8, query_pre_attn_scalar=40, attn_logit_softcapping=None, final_logit_softcapping=None,
                           num_key_value_heads=2, layer_types=["full_attention", "sliding_attention", "sliding_attention"])
     return Row("Gemma2ForCausalLM", config, zero_centred=True, gguf="", no_gguf="GGUF has no key for query_pre_attn_scalar, and none for layer_types")
+
+
+def bitnet_config(**changes):
+    return llama_config(hidden_size=64, intermediate_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True,
+                        rope_parameters={"rope_type": "default", "rope_theta": 500000.0}) | changes
+
+
+@row
+def bitnet():
+    """BitNet b1.58 2B4T as bf16 masters that are rounded at load; the GGUF holds ternary values as f16."""
+    config = {k: v for k, v in bitnet_config().items() if k != "head_dim"}
+    return Row("BitNetForCausalLM", config, dtype="bfloat16", ternary="online", gguf="f16", write=write_bitnet("bitnet-b1.58", "f16"),
+               prompt=16, attempts=4000, style="published")
+
+
+@row
+def bitnet_packed():
+    """BitNet b1.58 2B4T in its packed form, scales that multiply; GGUF TQ2_0."""
+    config = bitnet_config(hidden_size=256, intermediate_size=256, num_attention_heads=4, num_key_value_heads=1, num_hidden_layers=1)
+    del config["head_dim"]
+    return Row("BitNetForCausalLM", config, dtype="bfloat16", ternary="offline", gguf="tq2_0", write=write_bitnet("bitnet-b1.58", "tq2_0"),
+               prompt=12, attempts=4000)
+
+
+@row
+def bitnet_i2s():
+    """BitNet b1.58 2B4T in its packed form and as bitnet.cpp's I2_S, whose scale is an f32 behind the codes."""
+    config = bitnet_config(hidden_size=128, intermediate_size=128, num_attention_heads=4, num_key_value_heads=2)
+    del config["head_dim"]
+    return Row("BitNetForCausalLM", config, dtype="bfloat16", ternary="offline", gguf="i2_s", write=write_bitnet("bitnet-b1.58", "i2_s"),
+               prompt=12, attempts=4000, style="published")
+
+
+@row
+def bitnet_silu():
+    """The older BitNet of 1bitLLM: SiLU instead of squared ReLU (GGUF architecture "bitnet"), GGUF TQ1_0."""
+    config = bitnet_config(hidden_size=256, intermediate_size=256, num_attention_heads=4, num_key_value_heads=1, num_hidden_layers=1,
+                           hidden_act="silu")
+    del config["head_dim"]
+    return Row("BitNetForCausalLM", config, dtype="bfloat16", ternary="offline", gguf="tq1_0", write=write_bitnet("bitnet", "tq1_0"),
+               prompt=12, attempts=4000)
+
+
+@row
+def llama_158():
+    """Llama-3-8B-1.58, Falcon3-1.58, Falcon-E: Llama's block of BitLinears with inverse scales, untied; GGUF TQ2_0."""
+    config = bitnet_config(hidden_size=256, intermediate_size=256, num_attention_heads=4, num_key_value_heads=2, head_dim=64, num_hidden_layers=1,
+                           tie_word_embeddings=True)
+    return Row("LlamaForCausalLM", config, dtype="bfloat16", ternary="bitlinear", gguf="tq2_0", prompt=12, attempts=4000, style="published",
+               draw=lambda name, shape, rng: integers(shape, 0.1, rng) if "embed" in name else None)
 
 
 def main():

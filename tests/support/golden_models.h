@@ -92,11 +92,12 @@ inline const GoldenRow& golden_row(std::string_view name) {
   return golden_rows().front();
 }
 
-/// Every value as the file has it, computed in f32.
+/// Every value as the file has it, computed in f32; BitLinears with the int8 activations that are part of them.
 inline tritium::LoadOptions exact_options() {
   tritium::LoadOptions options;
   options.weights = tritium::PackFormat::f32;
   options.head = tritium::PackFormat::f32;
+  options.exact = true;
   return options;
 }
 

@@ -64,12 +64,13 @@ class Loader {
       TRITIUM_ASSIGN(LayerWeights layer, load_layer(spec, i));
       weights.layers.push_back(std::move(layer));
     }
-    const PackFormat keep = keep_format(stored(*embedding.weight));
+    TRITIUM_ASSIGN(const StoredMatrix table, stored(*embedding.weight));
     if (spec.tied_head) {
-      TRITIUM_ASSIGN(weights.embedding, pack_stored({stored(*embedding.weight)}, options_.head.value_or(keep)));
+      TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, options_.head.value_or(keep_format(table))));
     } else {
-      TRITIUM_ASSIGN(weights.embedding, pack_stored({stored(*embedding.weight)}, keep));
-      TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({stored(*head.weight)}, options_.head.value_or(keep_format(stored(*head.weight)))));
+      TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, keep_format(table)));
+      TRITIUM_ASSIGN(const StoredMatrix own, stored(*head.weight));
+      TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({own}, options_.head.value_or(keep_format(own))));
       weights.head.parts.push_back(std::move(packed));
       if (head.bias != nullptr) {
         TRITIUM_ASSIGN(weights.head.bias, load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
@@ -236,7 +237,7 @@ class Loader {
     const bool codes = tensor != nullptr && tensor->type == TensorType::u8 && stored_ternary();
     TRITIUM_ASSIGN(matrix.bound, codes ? bind(role, layer, {n / 4, k}, expert) : bind(role, layer, {n, k}, expert));
     if (matrix.bound.weight == nullptr) return matrix;
-    matrix.stored = stored(*matrix.bound.weight);
+    TRITIUM_ASSIGN(matrix.stored, stored(*matrix.bound.weight));
     if (codes) {
       if (n % 4 != 0) return make_error(Errc::invalid_file, "tensor has the wrong shape", where(*tensor), "a multiple of 4 rows", std::to_string(n));
       matrix.stored.rows = n;
@@ -254,20 +255,44 @@ class Loader {
         matrix.stored.scale = ternary_ == TernaryScale::divide ? 1.0f / value : value;
       }
     }
-    if (ternary_ == TernaryScale::online && is_bit_linear(role)) TRITIUM_TRY(round_online(matrix, n, k));
+    if (!is_bit_linear(role)) return matrix;
+    if (ternary_ == TernaryScale::online) TRITIUM_TRY(round_online(matrix, n, k));
+    if (ternary_ == TernaryScale::values && !is_ternary(matrix.stored.type)) TRITIUM_TRY(recognise_ternary(matrix, n, k));
     return matrix;
   }
 
+  static bool is_ternary(TensorType type) { return type == TensorType::i2_s || type == TensorType::tq1_0 || type == TensorType::tq2_0; }
+
   /// BitNet's own rounding of a float tensor: one scale for all of it.
   Status round_online(Matrix& matrix, std::size_t n, std::size_t k) {
-    if (n % 4 != 0) return make_error(Errc::unsupported, "cannot round to ternary", where(*matrix.bound.weight), "a multiple of 4 rows", std::to_string(n));
-    TRITIUM_ASSIGN(Array<float> values, Array<float>::allocate(n * k));
-    for (std::size_t r = 0; r < n; ++r) TRITIUM_TRY(decode_row(matrix.stored.type, matrix.stored.row(r), k, values.data() + r * k));
+    TRITIUM_ASSIGN(const Array<float> values, decode_all(matrix.stored));
     TRITIUM_ASSIGN(Array<std::uint8_t> codes, Array<std::uint8_t>::allocate(n * k));
-    TRITIUM_TRY(quantize_ternary(MatrixView<const float>(values.data(), n, k), {}, MatrixView<std::uint8_t>(codes.data(), n, k), &matrix.stored.scale));
+    float scale = 0;
+    TRITIUM_TRY(quantize_ternary(MatrixView<const float>(values.data(), n, k), {}, MatrixView<std::uint8_t>(codes.data(), n, k), &scale));
+    return replace_by_codes(matrix, codes, scale, n, k);
+  }
+
+  /// Floats that somebody rounded before: their codes and the one magnitude they have.
+  Status recognise_ternary(Matrix& matrix, std::size_t n, std::size_t k) {
+    TRITIUM_ASSIGN(const Array<float> values, decode_all(matrix.stored));
+    const Result<float> scale = ternary_scale(values.data(), n * k);
+    if (!scale.ok()) return Error{Errc::unsupported, where(*matrix.bound.weight) + ": " + scale.error().message};
+    TRITIUM_ASSIGN(Array<std::uint8_t> codes, Array<std::uint8_t>::allocate(n * k));
+    for (std::size_t i = 0; i < n * k; ++i) codes[i] = static_cast<std::uint8_t>(values[i] == 0.0f ? 1 : values[i] > 0.0f ? 2 : 0);
+    return replace_by_codes(matrix, codes, *scale, n, k);
+  }
+
+  static Result<Array<float>> decode_all(const StoredMatrix& stored) {
+    TRITIUM_ASSIGN(Array<float> values, Array<float>::allocate(stored.rows * stored.cols));
+    for (std::size_t r = 0; r < stored.rows; ++r) TRITIUM_TRY(decode_row(stored.type, stored.row(r), stored.cols, values.data() + r * stored.cols));
+    return values;
+  }
+
+  Status replace_by_codes(Matrix& matrix, const Array<std::uint8_t>& codes, float scale, std::size_t n, std::size_t k) const {
+    if (n % 4 != 0) return make_error(Errc::unsupported, "cannot round to ternary", where(*matrix.bound.weight), "a multiple of 4 rows", std::to_string(n));
     TRITIUM_ASSIGN(matrix.owned, AlignedBuffer::allocate(n / 4 * k));
     TRITIUM_TRY(pack_bitnet_rows(codes.data(), n, k, {matrix.owned.data(), matrix.owned.size()}));
-    matrix.stored = {TensorType::u8, matrix.owned.data(), n, k, nullptr, matrix.stored.scale, n};
+    matrix.stored = {TensorType::u8, matrix.owned.data(), n, k, nullptr, scale, n};
     return {};
   }
 
@@ -316,7 +341,10 @@ class Loader {
 
   // --- loading -----------------------------------------------------------------------------------------------------------
 
-  static StoredMatrix stored(const TensorSource& t) { return {t.type, t.data, t.rows(), t.cols()}; }
+  static Result<StoredMatrix> stored(const TensorSource& t) {
+    if (t.type == TensorType::i2_s) return stored_i2_s({t.data, t.bytes}, t.rows(), t.cols());
+    return StoredMatrix{t.type, t.data, t.rows(), t.cols()};
+  }
 
   Result<Array<float>> load_vector(const TensorSource& tensor, std::size_t n, std::size_t padded) {
     TRITIUM_ASSIGN(Array<float> out, Array<float>::allocate_zeroed(padded));

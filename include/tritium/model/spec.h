@@ -64,6 +64,7 @@ enum class TernaryScale : std::uint8_t {
   none,      ///< not BitLinears, or a file type that carries its own scale (I2_S, TQ1_0, TQ2_0)
   multiply,  ///< weight_scale is the value of one code step
   divide,    ///< weight_scale is its inverse
+  values,    ///< stored as floats or blocks whose values are -s, 0 and s of one s a tensor, or in a type with a scale
   online,    ///< stored as floats: gamma = max(mean|W|, 1e-5) of the tensor, codes round(W / gamma) clipped to -1 .. 1
 };
 

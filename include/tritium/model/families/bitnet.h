@@ -5,8 +5,8 @@
 //   BL(x): a = clip(round(127 x / max|x|), -128, 127) a row, exact integer product with codes -1 0 1, one scale a tensor
 //
 // safetensors hold packed codes with weight_scale (linear_class "autobitlinear": the scale itself, else its inverse) or
-// master weights that are rounded at load (quantization_mode "online"). GGUF files come as I2_S, TQ1_0, TQ2_0 or floats
-// under the architectures bitnet-b1.58 and bitnet-25; "bitnet" is the older SiLU model of 1bitLLM.
+// master weights that are rounded at load (quantization_mode "online"). GGUF files come as I2_S, TQ1_0, TQ2_0 or as floats
+// that are ternary already, under the architectures bitnet-b1.58 and bitnet-25; "bitnet" is the older SiLU model of 1bitLLM.
 // Sources: transformers modeling_bitnet.py, integrations/bitnet.py; microsoft/BitNet's converter for names.
 #pragma once
 
@@ -37,15 +37,17 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 10000.0));
   facts.spec.ropes.push_back(std::move(rope));
   facts.spec.activation = architecture == "bitnet" ? Activation::silu : Activation::relu2;
+  facts.spec.ternary = TernaryScale::values;
   return std::move(facts.spec);
 }
 
 inline Result<ModelSpec> from_config(const JsonObject& config) {
-  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.tied = true, .norm_eps = 1e-5, .context = 2048}));
-  TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_act", "relu2"));
+  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.norm_eps = 1e-5, .context = 2048}));
+  TRITIUM_ASSIGN(const std::string activation, facts.keys.text_or("hidden_act", "relu2"));
+  if (activation != "silu") TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_act", "relu2"));
   TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.base = 500000.0}));
   facts.spec.ropes.push_back(std::move(rope));
-  facts.spec.activation = Activation::relu2;
+  facts.spec.activation = activation == "silu" ? Activation::silu : Activation::relu2;
   TRITIUM_ASSIGN(facts.spec.ternary, read_bitnet_quantization(config));
   return std::move(facts.spec);
 }
