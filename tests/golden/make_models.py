@@ -68,6 +68,10 @@ class Row:
     zero_centred: bool = False      # norm weights are stored minus one
     draw: object = None             # (name, shape, rng) -> array or None: weights with rules of their own
     answer: object = None           # (model, ids) -> logits (len(ids), VOCAB); default: a causal model
+    architecture: str = ""          # of config.json, where files spell it otherwise than transformers
+    store: object = None            # (name, tensor) -> {name in the file: tensor}
+    converter: tuple = ()           # more arguments of the converter
+    before: str = ""                # Python for the converter's process, run first
     ternary: str = ""               # linear layers are BitLinears: "online", "offline" or "bitlinear", as transformers has them
     write: object = None            # (model, spec, path) writes the GGUF where llama.cpp's converter cannot
     attempts: int = 200             # prompts to try
@@ -93,17 +97,18 @@ def default_weight(name, shape, rng, spec):
         return 1 + rng.uniform(-0.2, 0.2, shape)
     if len(shape) == 1:  # a norm
         return np.clip(np.rint(rng.standard_normal(shape) * 12.8), -100, 100) / 128 + (0 if spec.zero_centred else 1)
-    if "embed_tokens" in name:
+    if "embed_tokens" in name or "wte" in name:
         return integers(shape, 0.4 / np.sqrt(shape[-1]) if spec.zero_centred else 0.4, rng)
     gain = 1.6 if ("q_proj" in name or "k_proj" in name) else 2.0 if "lm_head" in name else 1.0
     return integers(shape, gain / np.sqrt(shape[-1]), rng)
 
 
 def build(spec, seed):
-    model_class = getattr(transformers, spec.model)
+    model_class = getattr(transformers, spec.model) if isinstance(spec.model, str) else spec.model
     config = model_class.config_class(**spec.config)
-    config.architectures = [spec.model]
+    config.architectures = [spec.architecture or spec.model]
     config._attn_implementation = "eager"
+    config._experts_implementation = "eager"
     torch.manual_seed(0)
     model = model_class(config).to(torch.float32).eval()
     rng = np.random.default_rng(seed)
@@ -313,7 +318,7 @@ def kept_rows(spec):
 
 def config_json(model, spec):
     text = json.loads(model.config.to_json_string(use_diff=True))
-    for key in ("transformers_version", "_attn_implementation"):
+    for key in ("transformers_version", "_attn_implementation", "_experts_implementation", "experts_implementation"):
         text.pop(key, None)
     text["dtype"] = spec.dtype
     if spec.ternary:
@@ -349,7 +354,8 @@ def save_safetensors(model, spec, folder):
             continue
         stored = parameter.data.to(getattr(torch, "float32" if spec.ternary and parameter.dim() == 1 else spec.dtype)).contiguous()
         assert torch.equal(stored.to(torch.float32), parameter.data), f"{name} is not exact in {spec.dtype}"
-        tensors["language_model." + name if spec.wrapped else name] = stored
+        for target, part in (spec.store(name, stored) if spec.store else {name: stored}).items():
+            tensors["language_model." + target if spec.wrapped else target] = part.contiguous()
     if spec.shards == 1:
         safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return
@@ -449,6 +455,7 @@ tree, pre, extra = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 sys.path.insert(0, tree)
 sys.path.insert(1, tree + "/gguf-py")
 from conversion.base import TextModel
+exec(sys.argv[4])
 TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
 write = TextModel.prepare_metadata
 def prepare_metadata(self, *args, **kwargs):
@@ -457,7 +464,7 @@ def prepare_metadata(self, *args, **kwargs):
         getattr(self.gguf_writer, "add_float64" if isinstance(value, float) else "add_uint32")(
             self.gguf_writer.arch + "." + key, value)
 TextModel.prepare_metadata = prepare_metadata
-sys.argv = ["convert_hf_to_gguf.py"] + sys.argv[4:]
+sys.argv = ["convert_hf_to_gguf.py"] + sys.argv[5:]
 runpy.run_path(tree + "/convert_hf_to_gguf.py", run_name="__main__")
 """
 
@@ -479,8 +486,8 @@ def convert(llama_cpp, model, spec, folder, tokenizers):
                             "tokenizer_class": "LlamaTokenizer" if spec.tokenizer == "sp" else "PreTrainedTokenizerFast"}
         (source / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
         target = folder / "model.gguf"
-        done = subprocess.run([sys.executable, "-c", CONVERT, str(llama_cpp), spec.pre, json.dumps(spec.gguf_keys), str(source),
-                               "--no-lazy", "--outfile", str(target), "--outtype", spec.gguf, "--model-name", folder.name],
+        done = subprocess.run([sys.executable, "-c", CONVERT, str(llama_cpp), spec.pre, json.dumps(spec.gguf_keys), spec.before, str(source),
+                               "--no-lazy", "--outfile", str(target), "--outtype", spec.gguf, "--model-name", folder.name, *spec.converter],
                               capture_output=True, text=True)
         if done.returncode == 0 and target.exists():
             return ""
@@ -508,7 +515,7 @@ def make(function, llama_cpp):
     for file in folder.iterdir():
         file.chmod(0o644)
     golden = {"kind": "decoder", "about": " ".join(function.__doc__.split()),
-              "source": f"transformers {transformers.__version__}, torch {torch.__version__}, {spec.model}",
+              "source": f"transformers {transformers.__version__}, torch {torch.__version__}, {getattr(spec.model, '__name__', spec.model)}",
               "context": spec.config.get("max_position_embeddings", CONTEXT), "tolerance": spec.tolerance,
               "prompt": prompt, "greedy": greedy, "rows": rows, "gguf": spec.gguf if not missing else "", "no_gguf": missing}
     (folder / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
@@ -809,6 +816,161 @@ def llama_158():
                            tie_word_embeddings=True)
     return Row("LlamaForCausalLM", config, dtype="bfloat16", ternary="bitlinear", gguf="tq2_0", prompt=12, attempts=4000, style="published",
                draw=lambda name, shape, rng: integers(shape, 0.1, rng) if "embed" in name else None)
+
+
+def each_expert(gate, up, down, prefix=None):
+    """Stores fused experts as published files hold them: a matrix for each."""
+    def store(name, tensor):
+        if ".experts." not in name:
+            return {(prefix or {}).get(name.split(".")[-2], lambda n: n)(name): tensor}
+        head = name.rsplit(".", 1)[0]
+        if prefix:
+            head = head.replace("mlp.experts", "block_sparse_moe.experts")
+        out = {}
+        for e, matrix in enumerate(tensor):
+            if name.endswith("gate_up_proj"):
+                out[f"{head}.{e}.{gate}.weight"], out[f"{head}.{e}.{up}.weight"] = matrix.chunk(2)
+            else:
+                out[f"{head}.{e}.{down}.weight"] = matrix
+        return out
+    return store
+
+
+def moe_config(**changes):
+    return qwen_config(moe_intermediate_size=24, num_experts=5, num_experts_per_tok=2, tie_word_embeddings=False, num_hidden_layers=3) | changes
+
+
+@row
+def qwen2_moe():
+    """Qwen1.5-MoE: experts by softmax without renormalisation, a gated shared expert, a dense layer between; a matrix for each expert."""
+    config = moe_config(shared_expert_intermediate_size=40, norm_topk_prob=False, num_hidden_layers=2)
+    return Row("Qwen2MoeForCausalLM", config, style="published", dtype="bfloat16", store=each_expert("gate_proj", "up_proj", "down_proj"))
+
+
+@row
+def qwen2_moe_window():
+    """Qwen2-MoE with windows on even layers, dense layers by step and by name, renormalised weights, fused experts."""
+    config = moe_config(shared_expert_intermediate_size=24, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[1], num_experts=4,
+                        use_sliding_window=True, sliding_window=9, max_window_layers=3, tie_word_embeddings=True)
+    return Row("Qwen2MoeForCausalLM", config, style="published", gguf="", no_gguf="GGUF has no keys for windows and dense layers of this family")
+
+
+@row
+def qwen3_moe():
+    """Qwen 3 MoE: three of six experts, weights divided by their sum, fused experts as newer files hold them."""
+    config = moe_config(head_dim=20, num_experts=6, num_experts_per_tok=3, norm_topk_prob=True, num_hidden_layers=2)
+    return Row("Qwen3MoeForCausalLM", config, dtype="bfloat16", store=each_expert("gate_proj", "up_proj", "down_proj"))
+
+
+@row
+def qwen3_moe_step():
+    """Qwen 3 MoE with experts on every second layer, plain softmax weights, a window on every layer, one fused tensor a layer."""
+    config = moe_config(head_dim=20, num_experts=4, norm_topk_prob=False, decoder_sparse_step=2, num_hidden_layers=2, use_sliding_window=True,
+                        sliding_window=9, tie_word_embeddings=True)
+    return Row("Qwen3MoeForCausalLM", config, gguf="", no_gguf="GGUF has no keys for windows and dense layers of this family")
+
+
+def phimoe_config(**changes):
+    rope = longrope(16, short_mscale=1.243163121016122, long_mscale=1.243163121016122)
+    del rope["partial_rotary_factor"]
+    return phi3_config(num_key_value_heads=2, intermediate_size=24, num_local_experts=6, num_experts_per_tok=2, router_jitter_noise=0.01,
+                       attention_bias=True, lm_head_bias=True, rope_parameters=rope) | changes
+
+
+def phimoe_store(name, tensor):
+    return each_expert("w1", "w3", "w2", {"router": lambda n: n.replace("mlp.router", "block_sparse_moe.gate")})(name, tensor)
+
+
+@row
+def phimoe():
+    """Phi-3.5-MoE within its original context: SparseMixer, LayerNorms, biases, cos and sin scaled by what the file says."""
+    rope = phimoe_config()["rope_parameters"] | {"original_max_position_embeddings": 128}
+    config = phimoe_config(max_position_embeddings=256, original_max_position_embeddings=128, rope_parameters=rope)
+    return Row("PhimoeForCausalLM", config, style="published", architecture="PhiMoEForCausalLM", dtype="bfloat16", store=phimoe_store)
+
+
+@row
+def phimoe_long():
+    """Phi-3.5-MoE past its original context of 16, where the published model takes the long divisors; wide jitter, other magnitudes."""
+    rope = phimoe_config()["rope_parameters"] | {"short_mscale": 1.1, "long_mscale": 1.3}
+    config = phimoe_config(router_jitter_noise=0.3, rope_parameters=rope, lm_head_bias=False, attention_bias=False, num_hidden_layers=1)
+    return Row("PhimoeForCausalLM", config, gguf="", no_gguf="GGUF has no keys for router_jitter_noise, short_mscale and long_mscale",
+               answer=published_phimoe)
+
+
+def published_phimoe(model, ids):
+    """transformers 5.23 never passes the length to its frequencies, so the long divisors are never used: the model's own code does."""
+    rotary = model.model.rotary_emb
+    if not hasattr(rotary, "lengthless"):
+        rotary.lengthless = rotary.rope_init_fn
+    rotary.rope_init_fn = lambda config, **kw: rotary.lengthless(config, seq_len=len(ids))
+    return causal(model, ids)
+
+
+class Qwen1Config(transformers.PretrainedConfig):
+    model_type = "qwen"
+
+
+class Qwen1(torch.nn.Module):
+    """Qwen 1, whose code is published with the model and not part of transformers: written from its equations."""
+    config_class = Qwen1Config
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        width, inner = config.hidden_size, config.intermediate_size // 2
+        linear = torch.nn.Linear
+        block = lambda: torch.nn.ModuleDict({
+            "ln_1": torch.nn.RMSNorm(width, eps=config.layer_norm_epsilon), "ln_2": torch.nn.RMSNorm(width, eps=config.layer_norm_epsilon),
+            "attn": torch.nn.ModuleDict({"c_attn": linear(width, 3 * width), "c_proj": linear(width, width, bias=False)}),
+            "mlp": torch.nn.ModuleDict({"w1": linear(width, inner, bias=False), "w2": linear(width, inner, bias=False),
+                                        "c_proj": linear(inner, width, bias=False)})})
+        self.transformer = torch.nn.ModuleDict({"wte": torch.nn.Embedding(config.vocab_size, width),
+                                                "h": torch.nn.ModuleList([block() for _ in range(config.num_hidden_layers)]),
+                                                "ln_f": torch.nn.RMSNorm(width, eps=config.layer_norm_epsilon)})
+        self.lm_head = linear(width, config.vocab_size, bias=False)
+
+    def forward(self, input_ids, use_cache=False):
+        c = self.config
+        t, d, n = input_ids.shape[1], c.kv_channels, c.seq_length
+        alpha = max(2 ** np.ceil(np.log2(t / n) + 1) - 1, 1) if c.use_dynamic_ntk else 1
+        base = c.rotary_emb_base * alpha ** (d / (d - 2))
+        angle = torch.arange(t)[:, None] * base ** (-torch.arange(0, d, 2) / d)
+        cos, sin = [torch.cat([f(angle), f(angle)], -1).to(self.lm_head.weight.dtype) for f in (torch.cos, torch.sin)]
+        rotate = lambda x: x * cos + torch.cat([-x[..., d // 2:], x[..., :d // 2]], -1) * sin
+        h = self.transformer["wte"](input_ids)[0]
+        mask = torch.full((t, t), -torch.inf).triu(1)
+        for layer in self.transformer["h"]:
+            q, k, v = layer["attn"]["c_attn"](layer["ln_1"](h)).view(t, 3, -1, d).permute(1, 2, 0, 3)
+            q, k = rotate(q), rotate(k)
+            if c.use_logn_attn and t > n:
+                p = torch.arange(1, t + 1)
+                q = q * torch.where(p > n, p.log() / np.log(n), 1.0).to(q.dtype)[:, None]
+            mixed = ((q @ k.transpose(1, 2)) / d ** 0.5 + mask).softmax(-1) @ v
+            h = h + layer["attn"]["c_proj"](mixed.transpose(0, 1).reshape(t, -1))
+            x = layer["ln_2"](h)
+            h = h + layer["mlp"]["c_proj"](layer["mlp"]["w1"](x) * torch.nn.functional.silu(layer["mlp"]["w2"](x)))
+        return transformers.modeling_outputs.CausalLMOutput(logits=self.lm_head(self.transformer["ln_f"](h))[None])
+
+
+def qwen1_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=112, num_hidden_layers=2, num_attention_heads=4, kv_channels=16,
+                max_position_embeddings=CONTEXT, seq_length=CONTEXT, layer_norm_epsilon=1e-6, rotary_emb_base=10000, rotary_pct=1.0, no_bias=True,
+                scale_attn_weights=True, use_dynamic_ntk=True, use_logn_attn=True, tie_word_embeddings=False) | changes
+
+
+@row
+def qwen():
+    """Qwen 1 within its trained length: one biased matrix for q, k and v, a doubled intermediate_size."""
+    return Row(Qwen1, qwen1_config(), architecture="QWenLMHeadModel", dtype="bfloat16",
+               before="TextModel._set_vocab_qwen = TextModel._set_vocab_sentencepiece")
+
+
+@row
+def qwen_long():
+    """Qwen 1 past its trained length of 32: a grown rotary base, queries scaled by logarithms."""
+    return Row(Qwen1, qwen1_config(seq_length=32), architecture="QWenLMHeadModel", gguf="", no_gguf="GGUF has no keys for the two tricks",
+               prompt=36)
 
 
 def main():

@@ -71,6 +71,14 @@ inline constexpr TensorName kFfnGate{Role::ffn_gate, "blk.%.ffn_gate"};
 inline constexpr TensorName kFfnUp{Role::ffn_up, "blk.%.ffn_up"};
 inline constexpr TensorName kFfnDown{Role::ffn_down, "blk.%.ffn_down"};
 inline constexpr TensorName kFfnPostNorm{Role::ffn_post_norm, "blk.%.post_ffw_norm"};
+inline constexpr TensorName kRouter{Role::router, "blk.%.ffn_gate_inp"};
+inline constexpr TensorName kExpertsGate{Role::experts_gate, "blk.%.ffn_gate_exps"};
+inline constexpr TensorName kExpertsUp{Role::experts_up, "blk.%.ffn_up_exps"};
+inline constexpr TensorName kExpertsDown{Role::experts_down, "blk.%.ffn_down_exps"};
+inline constexpr TensorName kSharedRouter{Role::shared_router, "blk.%.ffn_gate_inp_shexp"};
+inline constexpr TensorName kSharedGate{Role::shared_gate, "blk.%.ffn_gate_shexp"};
+inline constexpr TensorName kSharedUp{Role::shared_up, "blk.%.ffn_up_shexp"};
+inline constexpr TensorName kSharedDown{Role::shared_down, "blk.%.ffn_down_shexp"};
 }  // namespace gguf_name
 namespace hf_name {
 inline constexpr TensorName kTokenEmbedding{Role::token_embedding, "model.embed_tokens"};
@@ -86,6 +94,16 @@ inline constexpr TensorName kAttnOutput{Role::attn_output, "model.layers.%.self_
 inline constexpr TensorName kFfnGate{Role::ffn_gate, "model.layers.%.mlp.gate_proj"};
 inline constexpr TensorName kFfnUp{Role::ffn_up, "model.layers.%.mlp.up_proj"};
 inline constexpr TensorName kFfnDown{Role::ffn_down, "model.layers.%.mlp.down_proj"};
+inline constexpr TensorName kRouter{Role::router, "model.layers.%.mlp.gate"};
+inline constexpr TensorName kExpertGate{Role::expert_gate, "model.layers.%.mlp.experts.#.gate_proj"};
+inline constexpr TensorName kExpertUp{Role::expert_up, "model.layers.%.mlp.experts.#.up_proj"};
+inline constexpr TensorName kExpertDown{Role::expert_down, "model.layers.%.mlp.experts.#.down_proj"};
+inline constexpr TensorName kExpertsGateUp{Role::experts_gate_up, "model.layers.%.mlp.experts.gate_up_proj", Need::required, Need::no, true};
+inline constexpr TensorName kExpertsDown{Role::experts_down, "model.layers.%.mlp.experts.down_proj", Need::required, Need::no, true};
+inline constexpr TensorName kSharedRouter{Role::shared_router, "model.layers.%.mlp.shared_expert_gate"};
+inline constexpr TensorName kSharedGate{Role::shared_gate, "model.layers.%.mlp.shared_expert.gate_proj"};
+inline constexpr TensorName kSharedUp{Role::shared_up, "model.layers.%.mlp.shared_expert.up_proj"};
+inline constexpr TensorName kSharedDown{Role::shared_down, "model.layers.%.mlp.shared_expert.down_proj"};
 }  // namespace hf_name
 
 // --- bounded reading of facts --------------------------------------------------------------------------------------------
@@ -95,6 +113,7 @@ inline constexpr std::size_t kMaxLayers = 1024;
 inline constexpr std::size_t kMaxWidth = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxHeads = 4096;
 inline constexpr std::size_t kMaxHeadDim = 4096;
+inline constexpr std::size_t kMaxExperts = 4096;
 inline constexpr std::size_t kMaxVocab = std::size_t{1} << 24;
 inline constexpr std::size_t kMaxContext = std::size_t{1} << 30;
 

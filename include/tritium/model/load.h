@@ -109,11 +109,19 @@ class Loader {
 
   // --- binding -----------------------------------------------------------------------------------------------------------
 
-  [[nodiscard]] const TensorName* name_of(Role role) const {
+  /// The family's name for a role: of several the one that the file uses, else the first; null when it has none.
+  [[nodiscard]] const TensorName* name_of(Role role, std::size_t layer = 0, std::size_t expert = 0) const {
+    const TensorName* first = nullptr;
     for (const TensorName& name : is_gguf() ? family_.gguf_names : family_.hf_names) {
-      if (name.role == role) return &name;
+      if (name.role != role) continue;
+      if (find(weight_name(name, layer, expert)) != nullptr) return &name;
+      if (first == nullptr) first = &name;
     }
-    return nullptr;
+    return first;
+  }
+
+  static std::string weight_name(const TensorName& name, std::size_t layer, std::size_t expert) {
+    return spell(name.name, layer, name.bare ? "" : ".weight", expert);
   }
 
   static std::string spell(std::string_view name, std::size_t layer, std::string_view suffix, std::size_t expert = 0) {
@@ -138,12 +146,14 @@ class Loader {
       return checkpoint_.require(name).error();
     }
     used_[static_cast<std::size_t>(tensor - checkpoint_.tensors().data())] = true;
-    bool fits = tensor->rank == shape.size();
+    // A matrix of one row may be filed as a vector.
+    const std::size_t absent = shape.size() == 2 && *shape.begin() == 1 && tensor->rank == 1 ? 1 : 0;
+    bool fits = tensor->rank + absent == shape.size();
     std::string expected;
     std::string found;
     std::size_t i = 0;
     for (const std::size_t n : shape) {
-      fits = fits && (n == 0 || tensor->shape[i] == n);
+      fits = fits && (n == 0 || i < absent || tensor->shape[i - absent] == n);
       expected.append(i == 0 ? "[" : ", ").append(n == 0 ? "*" : std::to_string(n));
       ++i;
     }
@@ -179,16 +189,16 @@ class Loader {
   [[nodiscard]] bool stored_ternary() const { return ternary_ == TernaryScale::multiply || ternary_ == TernaryScale::divide; }
 
   [[nodiscard]] bool has(Role role, std::size_t layer, std::size_t expert = 0) const {
-    const TensorName* name = name_of(role);
-    return name != nullptr && find(spell(name->name, layer, name->bare ? "" : ".weight", expert)) != nullptr;
+    const TensorName* name = name_of(role, layer, expert);
+    return name != nullptr && find(weight_name(*name, layer, expert)) != nullptr;
   }
 
   Result<Bound> bind(Role role, std::size_t layer, std::initializer_list<std::size_t> shape, std::size_t expert = 0) {
-    const TensorName* name = name_of(role);
+    const TensorName* name = name_of(role, layer, expert);
     Bound bound;
     if (name == nullptr) return bound;
     if (name->weight != Need::no) {
-      TRITIUM_ASSIGN(bound.weight, take(spell(name->name, layer, name->bare ? "" : ".weight", expert), name->weight, shape));
+      TRITIUM_ASSIGN(bound.weight, take(weight_name(*name, layer, expert), name->weight, shape));
     }
     if (name->bias != Need::no && bound.weight != nullptr) {
       const std::string bias = spell(name->name, layer, ".bias", expert);
@@ -231,9 +241,9 @@ class Loader {
   /// with a scale, or as floats to be rounded now.
   Result<Matrix> bind_matrix(Role role, std::size_t layer, std::size_t n, std::size_t k, std::size_t expert = 0) {
     Matrix matrix;
-    const TensorName* name = name_of(role);
+    const TensorName* name = name_of(role, layer, expert);
     if (name == nullptr) return matrix;
-    const TensorSource* tensor = find(spell(name->name, layer, name->bare ? "" : ".weight", expert));
+    const TensorSource* tensor = find(weight_name(*name, layer, expert));
     const bool codes = tensor != nullptr && tensor->type == TensorType::u8 && stored_ternary();
     TRITIUM_ASSIGN(matrix.bound, codes ? bind(role, layer, {n / 4, k}, expert) : bind(role, layer, {n, k}, expert));
     if (matrix.bound.weight == nullptr) return matrix;
@@ -573,6 +583,9 @@ class Loader {
   Result<Matrix> bind_expert(Role role, std::size_t layer, std::size_t n_experts, std::size_t n, std::size_t k, std::size_t e) {
     Matrix matrix;
     TRITIUM_ASSIGN(matrix.bound, bind(role, layer, {n_experts, n, k}));
+    if (matrix.bound.weight->type == TensorType::i2_s || ternary_ != TernaryScale::none) {
+      return make_error(Errc::unsupported, "experts cannot be BitLinears", where(*matrix.bound.weight), "a type with scales in its blocks", "another");
+    }
     matrix.stored = {matrix.bound.weight->type, matrix.bound.weight->data, n, k};
     matrix.stored.data += e * n * matrix.stored.row_bytes();
     return matrix;

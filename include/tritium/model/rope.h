@@ -88,7 +88,8 @@ inline Result<RopeTable> make_rope_table(const RopeSpec& rope, std::size_t lengt
         break;
       }
     }
-    return RopeTable::create(std::move(frequency), rope.magnitude);
+    const bool past = rope.scaling == RopeScaling::longrope && length > rope.original_context && rope.long_magnitude != 0.0;
+    return RopeTable::create(std::move(frequency), past ? rope.long_magnitude : rope.magnitude);
   });
 }
 

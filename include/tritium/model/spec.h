@@ -48,6 +48,7 @@ struct RopeSpec {
   double beta_slow = 1.0;         ///< yarn
   bool truncate = true;           ///< yarn: the ramp's ends are whole dimensions
   double magnitude = 1.0;         ///< multiplies cos and sin (yarn, longrope)
+  double long_magnitude = 0.0;    ///< longrope: the same past original_context; 0: no other one
   std::size_t original_context = 0;
   std::size_t rotated_pairs = 0;     ///< proportional
   std::vector<float> divisors;       ///< of each frequency: divisors, or longrope's short set

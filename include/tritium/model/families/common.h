@@ -257,13 +257,8 @@ inline Result<std::vector<bool>> read_layer_types(const JsonObject& config, std:
   return full;
 }
 
-/// Windows of the Qwen line: layer_types where given, else layers from max_window_layers on when use_sliding_window is set.
-inline Status read_late_windows(const JsonObject& config, CommonFacts<JsonObject>& facts, std::size_t default_first) {
-  ModelSpec& spec = facts.spec;
-  TRITIUM_ASSIGN(const bool on, facts.keys.flag_or("use_sliding_window", false));
-  TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("sliding_window", 4096, 1, kMaxContext));
-  TRITIUM_ASSIGN(const std::size_t first, facts.keys.size_or("max_window_layers", default_first, 0, kMaxLayers));
-  for (std::size_t i = 0; i < spec.n_layers(); ++i) spec.layers[i].window = on && i >= first ? window : 0;
+/// layer_types, where a file has them, override the rule by which a family places its windows.
+inline Status read_explicit_windows(const JsonObject& config, ModelSpec& spec, bool on, std::size_t window) {
   if (config.find("layer_types") == nullptr) return {};
   TRITIUM_ASSIGN(const std::vector<bool> full, read_layer_types(config, spec.n_layers()));
   for (std::size_t i = 0; i < full.size(); ++i) {
@@ -272,6 +267,53 @@ inline Status read_late_windows(const JsonObject& config, CommonFacts<JsonObject
                         "full_attention, since use_sliding_window is false", "sliding_attention");
     }
     spec.layers[i].window = full[i] ? 0 : window;
+  }
+  return {};
+}
+
+/// Windows of the Qwen line: layer_types where given, else layers from max_window_layers on when use_sliding_window is set.
+inline Status read_late_windows(const JsonObject& config, CommonFacts<JsonObject>& facts, std::size_t default_first) {
+  ModelSpec& spec = facts.spec;
+  TRITIUM_ASSIGN(const bool on, facts.keys.flag_or("use_sliding_window", false));
+  TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("sliding_window", 4096, 1, kMaxContext));
+  TRITIUM_ASSIGN(const std::size_t first, facts.keys.size_or("max_window_layers", default_first, 0, kMaxLayers));
+  for (std::size_t i = 0; i < spec.n_layers(); ++i) spec.layers[i].window = on && i >= first ? window : 0;
+  return read_explicit_windows(config, spec, on, window);
+}
+
+/// Experts of a GGUF file: the layers that have them are those with a router.
+inline Status read_gguf_experts(const GgufFile& file, CommonFacts<GgufFile>& facts, Router router) {
+  const detail::GgufFacts& keys = facts.keys;
+  ModelSpec& spec = facts.spec;
+  spec.moe.router = router;
+  TRITIUM_ASSIGN(spec.moe.n_experts, keys.size("expert_count", 1, kMaxExperts));
+  TRITIUM_ASSIGN(spec.moe.top_k, keys.size("expert_used_count", 1, spec.moe.n_experts));
+  TRITIUM_ASSIGN(spec.moe.ffn_dim, keys.size_or("expert_feed_forward_length", spec.layers[0].ffn_dim, 1, kMaxWidth));
+  TRITIUM_TRY(keys.only<std::uint64_t>("expert_gating_func", 1));  // softmax
+  TRITIUM_TRY(keys.only<double>("expert_weights_scale", 1.0));
+  TRITIUM_TRY(keys.only<bool>("expert_weights_norm", router == Router::softmax_renorm));
+  TRITIUM_TRY(keys.only<std::uint64_t>("expert_group_count", 1));
+  for (std::size_t i = 0; i < spec.n_layers(); ++i) {
+    spec.layers[i].moe = file.find_tensor("blk." + std::to_string(i) + ".ffn_gate_inp.weight") != nullptr;
+  }
+  return {};
+}
+
+/// Experts of the Qwen line: every decoder_sparse_step-th layer that mlp_only_layers does not name.
+inline Status read_config_experts(const JsonObject& config, CommonFacts<JsonObject>& facts, bool renormalise) {
+  const detail::ConfigFacts& keys = facts.keys;
+  ModelSpec& spec = facts.spec;
+  TRITIUM_ASSIGN(spec.moe.n_experts, keys.size(keys.has("num_experts") ? "num_experts" : "num_local_experts", 1, kMaxExperts));
+  TRITIUM_ASSIGN(spec.moe.top_k, keys.size("num_experts_per_tok", 1, spec.moe.n_experts));
+  TRITIUM_ASSIGN(spec.moe.ffn_dim, keys.size("moe_intermediate_size", 1, kMaxWidth));
+  TRITIUM_ASSIGN(const bool renorm, keys.flag_or("norm_topk_prob", renormalise));
+  spec.moe.router = renorm ? Router::softmax_renorm : Router::softmax;
+  TRITIUM_ASSIGN(const std::size_t step, keys.size_or("decoder_sparse_step", 1, 1, kMaxLayers));
+  for (std::size_t i = 0; i < spec.n_layers(); ++i) spec.layers[i].moe = (i + 1) % step == 0;
+  if (config.find("mlp_only_layers") == nullptr) return {};
+  TRITIUM_ASSIGN(const std::vector<std::uint64_t> dense, config.get_array<std::uint64_t>("mlp_only_layers"));
+  for (const std::uint64_t i : dense) {
+    if (i < spec.n_layers()) spec.layers[static_cast<std::size_t>(i)].moe = false;
   }
   return {};
 }
