@@ -56,7 +56,8 @@ class Row:
     dtype: str = "float16"          # of the safetensors
     shards: int = 1
     style: str = "current"          # config.json: "current" as transformers writes it, "published" as hubs hold it
-    wrapped: bool = False           # as the text half of a multimodal checkpoint
+    wrapped: str = ""               # as the text half of a multimodal checkpoint: prefix of its tensors
+    others: tuple = ()              # tensors of other parts, which a text model leaves alone
     gguf: str = "q8_0"              # converter's --outtype; "" for none, and then why:
     no_gguf: str = ""
     gguf_keys: dict = dataclasses.field(default_factory=dict)  # hyper-parameters that the converter leaves out
@@ -95,6 +96,14 @@ def default_weight(name, shape, rng, spec):
         return np.rint(rng.standard_normal(shape) * 32) / 128 + 1 / 128
     if len(shape) == 1 and spec.ternary:  # no short fractions: an embedding times such a norm would round at exact ties
         return 1 + rng.uniform(-0.2, 0.2, shape)
+    if name.endswith("A_log"):
+        return np.rint(rng.uniform(-2, 2, shape) * 64) / 64
+    if name.endswith("dt_bias"):
+        return np.rint(rng.uniform(-3, 1, shape) * 64) / 64
+    if name.endswith("conv1d.weight"):
+        return integers((shape[0], shape[-1]), 0.6, rng).reshape(shape)
+    if name.endswith("linear_attn.norm.weight"):
+        return np.clip(np.rint(rng.standard_normal(shape) * 12.8), -100, 100) / 128 + 1
     if len(shape) == 1:  # a norm
         return np.clip(np.rint(rng.standard_normal(shape) * 12.8), -100, 100) / 128 + (0 if spec.zero_centred else 1)
     if "embed_tokens" in name or "wte" in name:
@@ -341,9 +350,16 @@ def config_json(model, spec):
         text["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
     if spec.wrapped:
         text.pop("architectures")
-        text = {"architectures": [spec.model.replace("ForCausalLM", "ForConditionalGeneration")],
+        tied = text.get("tie_word_embeddings", False)
+        text = {"tie_word_embeddings": tied,"architectures": [spec.model.replace("ForCausalLM", "ForConditionalGeneration")],
                 "model_type": text["model_type"].replace("_text", ""), "text_config": text}
     return text
+
+
+def wrap(spec, name):
+    if spec.wrapped.startswith("model."):
+        return name.replace("model.", spec.wrapped, 1) if name.startswith("model.") else name
+    return spec.wrapped + name
 
 
 def save_safetensors(model, spec, folder):
@@ -355,7 +371,8 @@ def save_safetensors(model, spec, folder):
         stored = parameter.data.to(getattr(torch, "float32" if spec.ternary and parameter.dim() == 1 else spec.dtype)).contiguous()
         assert torch.equal(stored.to(torch.float32), parameter.data), f"{name} is not exact in {spec.dtype}"
         for target, part in (spec.store(name, stored) if spec.store else {name: stored}).items():
-            tensors["language_model." + target if spec.wrapped else target] = part.contiguous()
+            tensors[wrap(spec, target)] = part.contiguous()
+    tensors |= {name: torch.ones(4, 8, dtype=torch.float16) for name in spec.others}
     if spec.shards == 1:
         safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return
@@ -618,7 +635,7 @@ def gemma3_scaled():
             "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}
     config = gemma3_config(rope_parameters=rope, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
                            query_pre_attn_scalar=40, intermediate_size=56, layer_types=["sliding_attention", "full_attention", "sliding_attention"])
-    return Row("Gemma3ForCausalLM", config, zero_centred=True, wrapped=True, gguf="",
+    return Row("Gemma3ForCausalLM", config, zero_centred=True, wrapped="language_model.", others=("vision_tower.patch.weight",), gguf="",
                no_gguf="GGUF has no key for query_pre_attn_scalar, and the converter none for layer_types")
 
 
@@ -971,6 +988,49 @@ def qwen_long():
     """Qwen 1 past its trained length of 32: a grown rotary base, queries scaled by logarithms."""
     return Row(Qwen1, qwen1_config(seq_length=32), architecture="QWenLMHeadModel", gguf="", no_gguf="GGUF has no keys for the two tricks",
                prompt=36)
+
+
+def hybrid_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=56, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+                head_dim=24, linear_conv_kernel_dim=4, linear_key_head_dim=16, linear_value_head_dim=16, linear_num_key_heads=2,
+                linear_num_value_heads=4, max_position_embeddings=CONTEXT, rms_norm_eps=1e-6, tie_word_embeddings=True,
+                rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+                bos_token_id=1, eos_token_id=2) | changes
+
+
+@row
+def qwen3_next():
+    """Qwen 3-Next: three recurrent layers to one with gated attention, experts with a shared one, a matrix for each expert."""
+    config = hybrid_config(moe_intermediate_size=16, shared_expert_intermediate_size=24, num_experts=4, num_experts_per_tok=2, norm_topk_prob=True,
+                           num_hidden_layers=4)
+    return Row("Qwen3NextForCausalLM", config, dtype="bfloat16", zero_centred=True, store=each_expert("gate_proj", "up_proj", "down_proj"),
+               converter=("--no-mtp",), style="published")
+
+
+@row
+def qwen3_5():
+    """Qwen 3.5 dense: projections apart, value heads that GGUF tiles, a convolution of 3 taps."""
+    config = hybrid_config(linear_conv_kernel_dim=3, linear_num_value_heads=6, linear_value_head_dim=16)
+    return Row("Qwen3_5ForCausalLM", config, dtype="bfloat16", zero_centred=True, converter=("--no-mtp",), gguf="f16")  # tiling breaks runs of 32
+
+
+@row
+def qwen3_5_vision():
+    """The text half of a Qwen 3.5 checkpoint, untied, two layers; its tower and its second-token block are left alone."""
+    config = hybrid_config(num_hidden_layers=2, layer_types=["full_attention", "linear_attention"], tie_word_embeddings=False,
+                           linear_key_head_dim=12, linear_value_head_dim=20, attention_bias=True)
+    return Row("Qwen3_5ForCausalLM", config, zero_centred=True, wrapped="model.language_model.", others=("model.visual.patch.weight", "mtp.fc.weight"),
+               gguf="", no_gguf="GGUF needs value heads as wide as key heads, and has no biases here")
+
+
+@row
+def qwen3_5_moe():
+    """Qwen 3.5 with experts: one fused tensor for all, a shared expert."""
+    config = hybrid_config(moe_intermediate_size=16, shared_expert_intermediate_size=24, num_experts=4, num_experts_per_tok=2, num_hidden_layers=2,
+                           layer_types=["linear_attention", "full_attention"])
+    del config["intermediate_size"]
+    return Row("Qwen3_5MoeForCausalLM", config, dtype="bfloat16", zero_centred=True, converter=("--no-mtp",), gguf="f16",
+               before="TextModel._set_vocab_gpt2 = TextModel._set_vocab_sentencepiece")
 
 
 def main():

@@ -13,15 +13,17 @@
 #include "tritium/model/families/qwen2.h"
 #include "tritium/model/families/qwen2_moe.h"
 #include "tritium/model/families/qwen3.h"
+#include "tritium/model/families/qwen3_5.h"
 #include "tritium/model/families/qwen3_moe.h"
+#include "tritium/model/families/qwen3_next.h"
 #include "tritium/model/families/smollm3.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
 inline constexpr const Family* kFamilies[] = {
     &llama::kFamily,  &smollm3::kFamily, &phi::kFamily,       &phi3::kFamily,  &phimoe::kFamily,    &qwen::kFamily,
-    &qwen2::kFamily,  &qwen3::kFamily,   &qwen2_moe::kFamily, &qwen3_moe::kFamily, &gemma::kFamily1, &gemma::kFamily2,
-    &gemma3::kFamily, &bitnet::kFamily,
+    &qwen2::kFamily,  &qwen3::kFamily,   &qwen2_moe::kFamily, &qwen3_moe::kFamily, &qwen3_next::kFamily, &qwen3_5::kFamily,
+    &gemma::kFamily1, &gemma::kFamily2,  &gemma3::kFamily,    &bitnet::kFamily,
 };
 
 /// The family that understands a checkpoint. Errors: unsupported, naming the architecture found and those known.

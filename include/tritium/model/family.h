@@ -74,6 +74,7 @@ inline constexpr TensorName kFfnPostNorm{Role::ffn_post_norm, "blk.%.post_ffw_no
 inline constexpr TensorName kRouter{Role::router, "blk.%.ffn_gate_inp"};
 inline constexpr TensorName kExpertsGate{Role::experts_gate, "blk.%.ffn_gate_exps"};
 inline constexpr TensorName kExpertsUp{Role::experts_up, "blk.%.ffn_up_exps"};
+inline constexpr TensorName kExpertsGateUp{Role::experts_gate_up, "blk.%.ffn_gate_up_exps"};
 inline constexpr TensorName kExpertsDown{Role::experts_down, "blk.%.ffn_down_exps"};
 inline constexpr TensorName kSharedRouter{Role::shared_router, "blk.%.ffn_gate_inp_shexp"};
 inline constexpr TensorName kSharedGate{Role::shared_gate, "blk.%.ffn_gate_shexp"};

@@ -41,6 +41,8 @@ class Loader {
     ModelSpec& spec = model->spec;
     spec.family = family_.name;
     ternary_ = spec.ternary;
+    n_layers_ = spec.n_layers();
+    draft_layers_ = spec.draft_layers;
     model->weights.experts_per_token = spec.moe.top_k;
     TRITIUM_TRY(read_divisors(spec));
     for (const TensorSource& tensor : checkpoint_.tensors()) total_ += tensor.bytes;
@@ -316,12 +318,27 @@ class Loader {
     }
   }
 
+  /// Towers of other senses, and predictors of more than the next token: the text model runs without them.
+  static bool is_beside_the_text_model(std::string_view name) {
+    for (const std::string_view part : {"vision_tower.", "audio_tower.", "multi_modal_projector.", "embed_vision.", "embed_audio.", "visual.", "mtp."}) {
+      if (name.starts_with(part) || (name.starts_with("model.") && name.substr(6).starts_with(part))) return true;
+    }
+    return false;
+  }
+  [[nodiscard]] bool belongs_to_draft(std::string_view name) const {
+    for (std::size_t i = 0; i < draft_layers_; ++i) {
+      if (name.starts_with("blk." + std::to_string(n_layers_ + i) + ".")) return true;
+    }
+    return false;
+  }
+
   /// A tensor that no role asked for means that the graph would leave something out.
   [[nodiscard]] Status refuse_leftovers() const {
     for (std::size_t i = 0; i < used_.size(); ++i) {
       const std::string_view name = checkpoint_.tensors()[i].name;
       if (used_[i] || name.ends_with("rotary_emb.inv_freq")) continue;
-      if (name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.")) continue;  // the text model alone is run
+      if (is_beside_the_text_model(name)) continue;
+      if (is_gguf() && belongs_to_draft(name)) continue;
       return make_error(Errc::unsupported, "the file has a tensor that this family does not use", where(checkpoint_.tensors()[i]),
                         "a tensor of " + std::string(family_.name), "another");
     }
@@ -382,10 +399,13 @@ class Loader {
   }
 
   Result<PackedMatrix> pack_stored(std::initializer_list<StoredMatrix> parts, PackFormat format, bool interleaved = false) {
-    Result<PackedMatrix> packed = pack(parts.begin(), parts.size(), format, interleaved, executor_);
+    return pack_stored(std::span(parts.begin(), parts.size()), format, interleaved);
+  }
+  Result<PackedMatrix> pack_stored(std::span<const StoredMatrix> parts, PackFormat format, bool interleaved = false) {
+    Result<PackedMatrix> packed = pack(parts.data(), parts.size(), format, interleaved, executor_);
     if (!packed.ok()) {
       for (const TensorSource& t : checkpoint_.tensors()) {
-        if (t.data == parts.begin()->data) return Error{packed.error().code, where(t) + ": " + packed.error().message};
+        if (t.data == parts.front().data) return Error{packed.error().code, where(t) + ": " + packed.error().message};
       }
       return packed;
     }
@@ -412,9 +432,7 @@ class Loader {
       const PackFormat format = layer_format(parts[i]);
       std::size_t end = i + 1;
       while (end < parts.size() && layer_format(parts[end]) == format && parts[end - 1].rows % kPanelRows == 0) ++end;
-      Result<PackedMatrix> packed = end - i == 3   ? pack_stored({parts[i], parts[i + 1], parts[i + 2]}, format)
-                                    : end - i == 2 ? pack_stored({parts[i], parts[i + 1]}, format)
-                                                   : pack_stored({parts[i]}, format);
+      Result<PackedMatrix> packed = pack_stored(parts.subspan(i, end - i), format);
       if (!packed.ok()) return std::move(packed).error();
       out.push_back(*std::move(packed));
       i = end;
@@ -520,11 +538,15 @@ class Loader {
     const std::size_t nq = l.n_heads * l.head_dim;
     LayerWeights w;
     TRITIUM_ASSIGN(w.attn_norm, load_norm(Role::attn_norm, i, spec.hidden));
-    TRITIUM_ASSIGN(w.qkv, load_qkv(spec, l, i));
-    TRITIUM_ASSIGN(w.q_norm, load_norm(Role::attn_q_norm, i, l.head_dim));
-    TRITIUM_ASSIGN(w.k_norm, load_norm(Role::attn_k_norm, i, l.head_dim));
-    TRITIUM_ASSIGN(w.attn_sub_norm, load_norm(Role::attn_sub_norm, i, nq));
-    TRITIUM_ASSIGN(w.attn_output, load_linear(Role::attn_output, i, spec.hidden, nq));
+    if (l.mixer == Mixer::delta_net) {
+      TRITIUM_ASSIGN(w.delta_net, load_delta_net(spec, i));
+    } else {
+      TRITIUM_ASSIGN(w.qkv, load_qkv(spec, l, i));
+      TRITIUM_ASSIGN(w.q_norm, load_norm(Role::attn_q_norm, i, l.head_dim));
+      TRITIUM_ASSIGN(w.k_norm, load_norm(Role::attn_k_norm, i, l.head_dim));
+      TRITIUM_ASSIGN(w.attn_sub_norm, load_norm(Role::attn_sub_norm, i, nq));
+      TRITIUM_ASSIGN(w.attn_output, load_linear(Role::attn_output, i, spec.hidden, nq));
+    }
     TRITIUM_ASSIGN(w.attn_post_norm, load_norm(Role::attn_post_norm, i, spec.hidden));
     TRITIUM_ASSIGN(w.ffn_norm, load_norm(Role::ffn_norm, i, spec.hidden));
     if (l.moe) {
@@ -538,6 +560,65 @@ class Loader {
       TRITIUM_ASSIGN(w.down, load_linear(Role::ffn_down, i, spec.hidden, l.ffn_dim));
     }
     TRITIUM_ASSIGN(w.ffn_post_norm, load_norm(Role::ffn_post_norm, i, spec.hidden));
+    return w;
+  }
+
+  /// The recurrent mixer. Its projections may be filed as rows of each key head after the other: [q | k | v | z] and [b | a].
+  Result<DeltaNetWeights> load_delta_net(const ModelSpec& spec, std::size_t i) {
+    const DeltaNetSpec& s = spec.delta_net;
+    const std::size_t per_key = s.n_v_heads / s.n_k_heads;
+    DeltaNetWeights w;
+    if (has(Role::delta_qkvz, i)) {
+      const std::size_t rows = s.conv_width() + s.v_width();
+      TRITIUM_ASSIGN(Matrix qkv, bind_matrix(Role::delta_qkvz, i, rows, spec.hidden));
+      TRITIUM_ASSIGN(Matrix z, bind_matrix(Role::delta_qkvz, i, rows, spec.hidden));
+      std::vector<std::uint32_t> order;
+      const std::size_t begin[] = {0, s.k_dim, 2 * s.k_dim, 2 * s.k_dim + per_key * s.v_dim, 2 * (s.k_dim + per_key * s.v_dim)};
+      const auto append = [&](std::size_t part) {
+        for (std::size_t head = 0; head < s.n_k_heads; ++head) {
+          for (std::size_t r = begin[part]; r < begin[part + 1]; ++r) order.push_back(static_cast<std::uint32_t>(head * begin[4] + r));
+        }
+      };
+      for (const std::size_t part : {0, 1, 2}) append(part);
+      qkv.reorder(std::move(order));
+      order.clear();
+      append(3);
+      z.reorder(std::move(order));
+      TRITIUM_ASSIGN(w.qkv, pack_linear({&qkv, 1}));
+      TRITIUM_ASSIGN(w.z, pack_linear({&z, 1}));
+    } else {
+      TRITIUM_ASSIGN(w.qkv, load_linear(Role::delta_qkv, i, s.conv_width(), spec.hidden));
+      TRITIUM_ASSIGN(w.z, load_linear(Role::delta_z, i, s.v_width(), spec.hidden));
+    }
+    if (has(Role::delta_ba, i)) {
+      TRITIUM_ASSIGN(Matrix ba, bind_matrix(Role::delta_ba, i, 2 * s.n_v_heads, spec.hidden));
+      std::vector<std::uint32_t> order(2 * s.n_v_heads);
+      for (std::size_t r = 0; r < order.size(); ++r) {
+        const std::size_t head = r % s.n_v_heads;
+        order[r] = static_cast<std::uint32_t>(head / per_key * 2 * per_key + r / s.n_v_heads * per_key + head % per_key);
+      }
+      ba.reorder(std::move(order));
+      TRITIUM_ASSIGN(w.ba, pack_linear({&ba, 1}));
+    } else {
+      TRITIUM_ASSIGN(Matrix b, bind_matrix(Role::delta_b, i, s.n_v_heads, spec.hidden));
+      TRITIUM_ASSIGN(Matrix a, bind_matrix(Role::delta_a, i, s.n_v_heads, spec.hidden));
+      Matrix both[] = {std::move(b), std::move(a)};
+      TRITIUM_ASSIGN(w.ba, pack_linear(both));
+    }
+    TRITIUM_ASSIGN(const Bound conv, is_gguf() ? bind(Role::delta_conv, i, {s.conv_width(), s.kernel}) : bind(Role::delta_conv, i, {s.conv_width(), 1, s.kernel}));
+    const std::size_t n_taps = s.conv_width() * s.kernel;
+    TRITIUM_ASSIGN(const Array<float> taps, load_vector(*conv.weight, n_taps, n_taps));
+    TRITIUM_ASSIGN(w.conv, Array<float>::allocate(n_taps));
+    for (std::size_t j = 0; j < n_taps; ++j) w.conv[j % s.kernel * s.conv_width() + j / s.kernel] = taps[j];
+    TRITIUM_ASSIGN(const Bound dt_bias, bind(Role::delta_dt_bias, i, {s.n_v_heads}));
+    TRITIUM_ASSIGN(w.dt_bias, load_vector(*dt_bias.weight, s.n_v_heads, s.n_v_heads));
+    const bool logarithm = has(Role::delta_a_log, i);
+    TRITIUM_ASSIGN(const Bound a, bind(logarithm ? Role::delta_a_log : Role::delta_minus_exp_a, i, {s.n_v_heads}));
+    TRITIUM_ASSIGN(w.minus_exp_a, load_vector(*a.weight, s.n_v_heads, s.n_v_heads));
+    for (std::size_t h = 0; logarithm && h < s.n_v_heads; ++h) w.minus_exp_a[h] = -std::exp(w.minus_exp_a[h]);
+    TRITIUM_ASSIGN(const Bound norm, bind(Role::delta_norm, i, {s.v_dim}));  // never stored minus one
+    TRITIUM_ASSIGN(w.norm.weight, load_vector(*norm.weight, s.v_dim, s.v_dim));
+    TRITIUM_ASSIGN(w.out, load_linear(Role::delta_out, i, spec.hidden, s.v_width()));
     return w;
   }
 
@@ -639,6 +720,8 @@ class Loader {
   std::vector<bool> used_;
   std::vector<std::pair<Role, bool>> biased_;  // what layers so far said of optional biases
   TernaryScale ternary_ = TernaryScale::none;
+  std::size_t n_layers_ = 0;
+  std::size_t draft_layers_ = 0;
   std::size_t done_ = 0;
   std::size_t total_ = 0;
 };

@@ -148,6 +148,8 @@ struct ModelSpec {
   MoeSpec moe;
   DeltaNetSpec delta_net;
 
+  std::size_t draft_layers = 0;  ///< layers that the file has behind the last one, for predicting more than one token: not loaded
+
   std::vector<std::int32_t> eos;  ///< ids that end a text, where the file says so
 
   [[nodiscard]] std::size_t n_layers() const { return layers.size(); }

@@ -11,6 +11,11 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Multimodal checkpoints keep the text model's facts in text_config.
+inline Result<JsonObject> text_config_of(const JsonObject& outer) {
+  return outer.find("text_config") != nullptr ? outer.get_object("text_config") : Result<JsonObject>(outer);
+}
+
 /// A spec with the common part filled in, and the keys it came from.
 template <class Source>
 struct CommonFacts {
@@ -75,7 +80,9 @@ inline Result<CommonFacts<GgufFile>> read_gguf_facts(const GgufFile& file, std::
   TRITIUM_ASSIGN(spec.hidden, keys.size("embedding_length", 1, kMaxWidth));
   TRITIUM_ASSIGN(spec.context, keys.size("context_length", 1, kMaxContext));
   TRITIUM_ASSIGN(const std::size_t n_layers, keys.size("block_count", 1, kMaxLayers));
-  TRITIUM_ASSIGN(const std::vector<std::size_t> ffn, detail::per_layer(keys, "feed_forward_length", n_layers, 0, kMaxWidth));
+  TRITIUM_ASSIGN(spec.draft_layers, keys.size_or("nextn_predict_layers", 0, 0, n_layers - 1));
+  const std::string_view ffn_key = keys.has("feed_forward_length") ? "feed_forward_length" : "expert_feed_forward_length";
+  TRITIUM_ASSIGN(const std::vector<std::size_t> ffn, detail::per_layer(keys, ffn_key, n_layers, 0, kMaxWidth));
   TRITIUM_ASSIGN(const std::vector<std::size_t> heads, detail::per_layer(keys, "attention.head_count", n_layers, 0, kMaxHeads));
   TRITIUM_ASSIGN(const std::vector<std::size_t> kv_heads, detail::per_layer(keys, "attention.head_count_kv", n_layers, heads[0], kMaxHeads));
   TRITIUM_ASSIGN(const std::size_t head_dim, keys.size_or("attention.key_length", spec.hidden / heads[0], 1, kMaxHeadDim));
@@ -85,8 +92,8 @@ inline Result<CommonFacts<GgufFile>> read_gguf_facts(const GgufFile& file, std::
   spec.norm = rms ? NormKind::rms : NormKind::layer;
   spec.norm_eps = static_cast<float>(eps);
   spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  spec.layers.resize(n_layers);
-  for (std::size_t i = 0; i < n_layers; ++i) spec.layers[i] = {heads[i], kv_heads[i], head_dim, ffn[i], 0, 0};
+  spec.layers.resize(n_layers - spec.draft_layers);
+  for (std::size_t i = 0; i < spec.n_layers(); ++i) spec.layers[i] = {heads[i], kv_heads[i], head_dim, ffn[i], 0, 0};
   TRITIUM_TRY(detail::check_heads(spec, keys.where()));
   return facts;
 }
@@ -141,7 +148,7 @@ inline Result<CommonFacts<JsonObject>> read_config_facts(const JsonObject& confi
   TRITIUM_ASSIGN(spec.vocab, keys.size("vocab_size", 1, kMaxVocab));
   TRITIUM_ASSIGN(spec.context, keys.size_or("max_position_embeddings", defaults.context, 1, kMaxContext));
   TRITIUM_ASSIGN(const std::size_t n_layers, keys.size("num_hidden_layers", 1, kMaxLayers));
-  TRITIUM_ASSIGN(const std::size_t ffn, keys.size("intermediate_size", 1, kMaxWidth));
+  TRITIUM_ASSIGN(const std::size_t ffn, keys.size(keys.has("intermediate_size") ? "intermediate_size" : "moe_intermediate_size", 1, kMaxWidth));
   TRITIUM_ASSIGN(const std::size_t heads, keys.size("num_attention_heads", 1, kMaxHeads));
   TRITIUM_ASSIGN(const std::size_t kv_heads, keys.size_or("num_key_value_heads", heads, 1, kMaxHeads));
   TRITIUM_ASSIGN(const std::size_t head_dim, keys.size_or("head_dim", defaults.head_dim == 0 ? spec.hidden / heads : defaults.head_dim, 1, kMaxHeadDim));
@@ -239,8 +246,8 @@ inline Result<RopeSpec> read_config_rope(const JsonObject& config, const CommonF
   return rope;
 }
 
-/// layer_types: true for "full_attention", false for "sliding_attention".
-inline Result<std::vector<bool>> read_layer_types(const JsonObject& config, std::size_t n_layers) {
+/// layer_types: true for "full_attention", false for the other kind that the family has.
+inline Result<std::vector<bool>> read_layer_types(const JsonObject& config, std::size_t n_layers, std::string_view other = "sliding_attention") {
   TRITIUM_ASSIGN(const std::vector<std::string_view> types, config.get_array<std::string_view>("layer_types"));
   if (types.size() != n_layers) {
     return make_error(Errc::invalid_file, "one entry for each layer", std::string(config.where()) + ", key \"layer_types\"",
@@ -248,9 +255,9 @@ inline Result<std::vector<bool>> read_layer_types(const JsonObject& config, std:
   }
   std::vector<bool> full;
   for (const std::string_view type : types) {
-    if (type != "full_attention" && type != "sliding_attention") {
+    if (type != "full_attention" && type != other) {
       return make_error(Errc::unsupported, "unsupported layer", std::string(config.where()) + ", key \"layer_types\"",
-                        "full_attention or sliding_attention", printable(type));
+                        "full_attention or " + std::string(other), printable(type));
     }
     full.push_back(type == "full_attention");
   }

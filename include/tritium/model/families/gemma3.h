@@ -82,9 +82,7 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
 }
 
 inline Result<ModelSpec> from_config(const JsonObject& outer) {
-  // Multimodal checkpoints keep the text model's facts in text_config.
-  const bool wrapped = outer.find("text_config") != nullptr;
-  TRITIUM_ASSIGN(const JsonObject config, wrapped ? outer.get_object("text_config") : Result<JsonObject>(outer));
+  TRITIUM_ASSIGN(const JsonObject config, text_config_of(outer));
   TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.tied = true, .norm_eps = 1e-6, .context = 131072}));
   ModelSpec& spec = facts.spec;
   TRITIUM_TRY(facts.keys.only<bool>("use_bidirectional_attention", false));
