@@ -146,7 +146,7 @@ class Command {
   void run(std::function<tritium::Result<int>()> body) { body_ = std::move(body); }
   [[nodiscard]] bool chosen() const { return app_->parsed(); }
   [[nodiscard]] const std::string& name() const { return name_; }
-  [[nodiscard]] std::string help() const { return app_->help(name_); }
+  [[nodiscard]] std::string help() const { return app_->help("tritium"); }
   tritium::Result<int> execute() const {
     for (const auto& [option, what] : required_) {
       if (option->count() == 0) wrong_usage(name_, what, "nothing");
@@ -282,9 +282,14 @@ class CommandLine {
       c.require(c.file("OUT", quantize_.out, "The GGUF file to write"), "OUT.gguf");
       c.require(c.text("--to", quantize_.to, "Format of the matrices, see 'tritium formats'", "FORMAT"), "--to FORMAT");
       c.flag("-v,--verbose", quantize_.verbose, "Report every tensor with its error, on standard error");
-      c.common(quantize_.common, true);
+      quantize_.common.head.clear();  // not given: decided by --to
+      c.common(quantize_.common, false);
+      c.app()->get_option("--threads")->group("Common options");
+      c.app()
+          ->get_option("--head")
+          ->group("Common options")
+          ->description("Format of the token embedding and the output head (default: as --to; f16 beside ternary ones)");
       c.run([this] {
-        if (quantize_.common.head != "keep") quantize_.head = quantize_.common.head;
         return quantize(quantize_);
       });
     }

@@ -98,11 +98,10 @@ struct PerplexityOptions {
 };
 
 struct QuantizeOptions {
-  CommonOptions common;
+  CommonOptions common;  ///< head: empty where it is not given
   std::string model;
   std::string out;
   std::string to;
-  std::string head;  ///< empty: as `to`
   bool verbose = false;
 };
 

@@ -90,19 +90,19 @@ inline Status add_end_tokens(const Json& config, std::string_view where, std::ve
   return {};
 }
 
-inline Result<Tokenizer> tokenizer_from_folder(const Checkpoint& checkpoint) {
+/// The vocabulary of a safetensors folder. Its views point into strings that it owns.
+inline Result<Vocabulary> vocabulary_from_folder(const Checkpoint& checkpoint) {
   const auto sibling = [&](std::string_view file) -> Result<std::string> {
     if (!checkpoint.has_sibling(file)) return std::string();
     return checkpoint.read_sibling(file, kMaxTokenizerBytes);
   };
   TRITIUM_ASSIGN(const std::string config, sibling("tokenizer_config.json"));
   Vocabulary vocabulary;
-  std::string source;
   if (checkpoint.has_sibling("tokenizer.json")) {
-    TRITIUM_ASSIGN(source, sibling("tokenizer.json"));
+    TRITIUM_ASSIGN(const std::string source, sibling("tokenizer.json"));
     TRITIUM_ASSIGN(vocabulary, vocabulary_from_tokenizer_json(source, config));
   } else if (checkpoint.has_sibling("tokenizer.model")) {
-    TRITIUM_ASSIGN(source, sibling("tokenizer.model"));
+    TRITIUM_ASSIGN(const std::string source, sibling("tokenizer.model"));
     TRITIUM_ASSIGN(const std::string added, sibling("added_tokens.json"));
     TRITIUM_ASSIGN(vocabulary, vocabulary_from_tokenizer_model(source, config, added));
   } else {
@@ -117,7 +117,7 @@ inline Result<Tokenizer> tokenizer_from_folder(const Checkpoint& checkpoint) {
   for (const std::int32_t id : ends) {  // a config may name ids of the padded vocabulary that the tokenizer lacks
     if (id >= 0 && static_cast<std::size_t>(id) < vocabulary.tokens.size()) vocabulary.end_tokens.push_back(id);
   }
-  return Tokenizer::create(vocabulary);
+  return vocabulary;
 }
 
 }  // namespace detail
@@ -127,34 +127,43 @@ inline Result<Tokenizer> tokenizer_from_folder(const Checkpoint& checkpoint) {
 inline Result<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
   return no_throw([&]() -> Result<Tokenizer> {
     if (checkpoint.gguf() != nullptr) return detail::tokenizer_from_gguf(*checkpoint.gguf());
-    return detail::tokenizer_from_folder(checkpoint);
+    TRITIUM_ASSIGN(const Vocabulary vocabulary, detail::vocabulary_from_folder(checkpoint));
+    return Tokenizer::create(vocabulary);
+  });
+}
+
+/// The text of the model's own chat template; empty when it has none. Errors: invalid_file, io.
+inline Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
+  return no_throw([&]() -> Result<std::string> {
+    if (const GgufFile* file = checkpoint.gguf(); file != nullptr) {
+      TRITIUM_ASSIGN(const std::string_view text, file->get_or<std::string_view>("tokenizer.chat_template", {}));
+      return std::string(text);
+    }
+    if (checkpoint.has_sibling("chat_template.jinja")) {
+      return checkpoint.read_sibling("chat_template.jinja", detail::kMaxTemplateBytes);
+    }
+    if (!checkpoint.has_sibling("tokenizer_config.json")) return std::string();
+    TRITIUM_ASSIGN(const Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
+    TRITIUM_ASSIGN(const JsonObject object, JsonObject::of(config, "tokenizer_config.json"));
+    const Json* value = object.find("chat_template");
+    if (value != nullptr && value->is_string()) return value->get<std::string>();
+    if (value == nullptr || !value->is_array()) return std::string();
+    std::string source;
+    for (const Json& entry : *value) {  // several templates by name: the one called "default"
+      TRITIUM_ASSIGN(const JsonObject named, JsonObject::of(entry, "tokenizer_config.json, chat_template"));
+      TRITIUM_ASSIGN(const std::string_view name, named.get<std::string_view>("name"));
+      if (name != "default") continue;
+      TRITIUM_ASSIGN(const std::string_view text, named.get<std::string_view>("template"));
+      source = text;
+    }
+    return source;
   });
 }
 
 /// The model's own chat template, or nothing. Errors: unsupported or invalid_file for a template that does not parse.
 inline Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& checkpoint) {
   return no_throw([&]() -> Result<std::optional<ChatTemplate>> {
-    std::string source;
-    if (const GgufFile* file = checkpoint.gguf(); file != nullptr) {
-      TRITIUM_ASSIGN(const std::string_view text, file->get_or<std::string_view>("tokenizer.chat_template", {}));
-      source = text;
-    } else if (checkpoint.has_sibling("chat_template.jinja")) {
-      TRITIUM_ASSIGN(source, checkpoint.read_sibling("chat_template.jinja", detail::kMaxTemplateBytes));
-    } else if (checkpoint.has_sibling("tokenizer_config.json")) {
-      TRITIUM_ASSIGN(const Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
-      TRITIUM_ASSIGN(const JsonObject object, JsonObject::of(config, "tokenizer_config.json"));
-      const Json* value = object.find("chat_template");
-      if (value != nullptr && value->is_string()) source = value->get<std::string>();
-      if (value != nullptr && value->is_array()) {  // several templates by name: the one called "default"
-        for (const Json& entry : *value) {
-          TRITIUM_ASSIGN(const JsonObject named, JsonObject::of(entry, "tokenizer_config.json, chat_template"));
-          TRITIUM_ASSIGN(const std::string_view name, named.get<std::string_view>("name"));
-          if (name != "default") continue;
-          TRITIUM_ASSIGN(const std::string_view text, named.get<std::string_view>("template"));
-          source = text;
-        }
-      }
-    }
+    TRITIUM_ASSIGN(std::string source, chat_template_source(checkpoint));
     if (source.empty()) return std::optional<ChatTemplate>();
     TRITIUM_ASSIGN(ChatTemplate parsed, ChatTemplate::parse(std::move(source)));
     return std::optional<ChatTemplate>(std::move(parsed));

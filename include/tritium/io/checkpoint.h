@@ -86,6 +86,10 @@ class Checkpoint {
   [[nodiscard]] Status check_unchanged() const {
     return gguf_.has_value() ? gguf_->check_unchanged() : safetensors_->check_unchanged();
   }
+  /// Whether writing to `path` would replace a file that the tensors are read from.
+  [[nodiscard]] bool is_read_from(std::string_view path) const {
+    return gguf_.has_value() ? gguf_->is_read_from(path) : safetensors_->is_read_from(path);
+  }
 
   /// All tensors that this build can compute with; in the order of the file (GGUF) or of their names (safetensors).
   [[nodiscard]] std::span<const TensorSource> tensors() const { return tensors_; }

@@ -631,6 +631,10 @@ class GgufFile {
     for (const MappedFile& file : files_) TRITIUM_TRY(file.check_unchanged());
     return {};
   }
+  /// Whether `path` is one of the parts, under whatever name.
+  [[nodiscard]] bool is_read_from(std::string_view path) const {
+    return std::any_of(files_.begin(), files_.end(), [&](const MappedFile& file) { return file.is_at(path); });
+  }
 
   // --- metadata (of the first part) ---
   [[nodiscard]] std::span<const GgufValue> values() const { return part_.values; }
@@ -955,35 +959,25 @@ class GgufWriter {
   [[nodiscard]] Status begin(std::string_view path) {
     return no_throw([&]() -> Status {
       if (begun_) return make_error(Errc::invalid_argument, "the GGUF header is already written", printable_path(path));
-      std::string head = "GGUF";
-      put_number(head, std::uint32_t{3});
-      put_number(head, static_cast<std::uint64_t>(tensors_.size()));
-      put_number(head, static_cast<std::uint64_t>(keys_.size()));
-      std::string directory;
-      std::size_t offset = 0;
-      for (const Planned& tensor : tensors_) {
-        if (tensor.type == TensorType::i2_s && !bitnet_) {
-          return make_error(Errc::invalid_argument, "an i2_s tensor needs a BitNet architecture or file type 40",
-                            concat("tensor \"", printable(tensor.name), "\""));
-        }
-        put_number(directory, static_cast<std::uint64_t>(tensor.name.size()));
-        directory += tensor.name;
-        put_number(directory, static_cast<std::uint32_t>(tensor.dims.size()));
-        for (const std::uint64_t dim : tensor.dims) put_number(directory, dim);
-        put_number(directory, static_cast<std::uint32_t>(info(tensor.type).gguf_id));
-        put_number(directory, static_cast<std::uint64_t>(offset));
-        TRITIUM_ASSIGN(const std::size_t padded, checked_add(tensor.bytes, alignment_ - 1));
-        TRITIUM_ASSIGN(offset, checked_add(offset, padded / alignment_ * alignment_));
-      }
-      const std::size_t header_bytes = head.size() + header_.size() + directory.size();
-      TRITIUM_ASSIGN(const std::size_t total, checked_add(round_up(header_bytes, alignment_), offset));
+      TRITIUM_ASSIGN(const Header header, make_header());
       TRITIUM_ASSIGN(file_, AtomicFileWriter::create(path));
       begun_ = true;
-      TRITIUM_TRY(file_.reserve(total));
-      TRITIUM_TRY(file_.write(head));
+      TRITIUM_TRY(file_.reserve(header.file_bytes));
+      TRITIUM_TRY(file_.write(header.head));
       TRITIUM_TRY(file_.write(header_));
-      TRITIUM_TRY(file_.write(directory));
+      TRITIUM_TRY(file_.write(header.directory));
       return pad();
+    });
+  }
+
+  /// The file as announced so far with zeros for data, in memory: for GgufFile::view(), to see what a reader would make
+  /// of the metadata. Meant for a writer that has few tensors or none. Errors: as begin(), without io.
+  [[nodiscard]] Result<std::string> blank() const {
+    return no_throw([&]() -> Result<std::string> {
+      TRITIUM_ASSIGN(const Header header, make_header());
+      std::string bytes = concat(header.head, header_, header.directory);
+      bytes.resize(header.file_bytes, '\0');
+      return bytes;
     });
   }
 
@@ -1033,6 +1027,38 @@ class GgufWriter {
     std::vector<std::uint64_t> dims;
     std::size_t bytes = 0;
   };
+  /// What stands around the metadata, and the size of it all.
+  struct Header {
+    std::string head;
+    std::string directory;
+    std::size_t file_bytes = 0;
+  };
+
+  Result<Header> make_header() const {
+    Header header;
+    header.head = "GGUF";
+    put_number(header.head, std::uint32_t{3});
+    put_number(header.head, static_cast<std::uint64_t>(tensors_.size()));
+    put_number(header.head, static_cast<std::uint64_t>(keys_.size()));
+    std::size_t offset = 0;
+    for (const Planned& tensor : tensors_) {
+      if (tensor.type == TensorType::i2_s && !bitnet_) {
+        return make_error(Errc::invalid_argument, "an i2_s tensor needs a BitNet architecture or file type 40",
+                          concat("tensor \"", printable(tensor.name), "\""));
+      }
+      put_number(header.directory, static_cast<std::uint64_t>(tensor.name.size()));
+      header.directory += tensor.name;
+      put_number(header.directory, static_cast<std::uint32_t>(tensor.dims.size()));
+      for (const std::uint64_t dim : tensor.dims) put_number(header.directory, dim);
+      put_number(header.directory, static_cast<std::uint32_t>(info(tensor.type).gguf_id));
+      put_number(header.directory, static_cast<std::uint64_t>(offset));
+      TRITIUM_ASSIGN(const std::size_t padded, checked_add(tensor.bytes, alignment_ - 1));
+      TRITIUM_ASSIGN(offset, checked_add(offset, padded / alignment_ * alignment_));
+    }
+    const std::size_t bytes = header.head.size() + header_.size() + header.directory.size();
+    TRITIUM_ASSIGN(header.file_bytes, checked_add(round_up(bytes, alignment_), offset));
+    return header;
+  }
 
   template <class T>
   static constexpr GgufType type_of() {

@@ -275,6 +275,17 @@ class MappedFile {
     });
   }
 
+  /// Whether `path` names the file that was opened: the same one on the disk, by whatever way it is reached.
+  [[nodiscard]] bool is_at(std::string_view path) const {
+    struct stat own{};
+    struct stat other{};
+    const Result<bool> same = no_throw([&]() -> Result<bool> {
+      return descriptor_.valid() && ::fstat(descriptor_.get(), &own) == 0 &&
+             ::stat(std::string(path).c_str(), &other) == 0 && own.st_dev == other.st_dev && own.st_ino == other.st_ino;
+    });
+    return same.ok() && *same;
+  }
+
  private:
   void swap(MappedFile& other) noexcept {
     std::swap(descriptor_, other.descriptor_);

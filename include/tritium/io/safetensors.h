@@ -498,6 +498,7 @@ class SafetensorsFile {
   [[nodiscard]] std::span<const std::pair<std::string_view, std::string_view>> metadata() const { return metadata_; }
   [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }
   [[nodiscard]] Status check_unchanged() const { return file_.check_unchanged(); }
+  [[nodiscard]] bool is_read_from(std::string_view path) const { return file_.is_at(path); }
 
  private:
   SafetensorsFile() = default;
@@ -574,6 +575,10 @@ class SafetensorsModel {
   [[nodiscard]] Status check_unchanged() const {
     for (const SafetensorsFile& file : files_) TRITIUM_TRY(file.check_unchanged());
     return {};
+  }
+  /// Whether `path` is one of the files, under whatever name.
+  [[nodiscard]] bool is_read_from(std::string_view path) const {
+    return std::any_of(files_.begin(), files_.end(), [&](const auto& file) { return file.is_read_from(path); });
   }
 
  private:
