@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tritium/model/weights.h"
-#include "tritium/ops/matmul.h"
+#include "tritium/ops/activation_rows.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -25,10 +25,10 @@ class Workspace {
       Workspace w(std::move(context));
       w.max_batch_ = max_batch;
       w.max_k_ = max_k;
-      TRITIUM_ASSIGN(w.shared_, Input::create(max_batch, max_k, max_fine_k));
+      TRITIUM_ASSIGN(w.shared_, ActivationRows::create(max_batch, max_k, max_fine_k));
       const std::size_t n_threads = w.context_.n_threads();
       for (std::size_t t = 0; t < n_threads; ++t) {
-        TRITIUM_ASSIGN(Input input, Input::create(kFewRows, max_k, max_fine_k));
+        TRITIUM_ASSIGN(ActivationRows input, ActivationRows::create(kFewRows, max_k, max_fine_k));
         w.own_.push_back(std::move(input));
       }
       return w;
@@ -59,12 +59,7 @@ class Workspace {
   template <class Row>
   void project(std::size_t m, std::size_t k, Row&& row, std::span<const MatmulOutput> outputs, bool fine = false) {
     TRITIUM_ASSUME(m <= max_batch_ && k <= max_k_);
-    Forms forms;
-    forms.parts = fine ? 2 : 1;
-    for (const MatmulOutput& out : outputs) {
-      const PackFormatInfo& f = out.w->format_info();
-      (f.is_float ? forms.f32 : f.activation_group() == 0 ? forms.q8_row : forms.q8_group) = true;
-    }
+    const ActivationRows::Forms forms = ActivationRows::Forms::of(outputs, fine ? 2 : 1);
     if (m <= kFewRows) {
       context_.executor().run([&](std::size_t t) {
         own_[t].bind(m, k, forms.parts);
@@ -84,57 +79,13 @@ class Workspace {
   }
 
  private:
-  struct Forms {
-    bool f32 = false, q8_row = false, q8_group = false;
-    std::size_t parts = 1;
-  };
-
-  /// Rows in every form a format may read.
-  struct Input {
-    Array<float> f32;
-    AlignedBuffer row_memory, group_memory;
-    Q8Rows q8_row, q8_group;
-    std::size_t m = 0, k = 0, parts = 1;
-
-    static Result<Input> create(std::size_t m, std::size_t k, std::size_t fine_k) {
-      Input input;
-      TRITIUM_ASSIGN(input.f32, Array<float>::allocate(m * k));
-      TRITIUM_ASSIGN(input.row_memory, AlignedBuffer::allocate(std::max(q8_bytes(m, k, 0), q8_bytes(2 * m, fine_k, 0))));
-      TRITIUM_ASSIGN(input.group_memory, AlignedBuffer::allocate(std::max(q8_bytes(m, k, 32), q8_bytes(2 * m, fine_k, 32))));
-      return input;
-    }
-    void bind(std::size_t rows, std::size_t inputs, std::size_t n_parts) {
-      m = rows;
-      k = inputs;
-      parts = n_parts;
-      q8_row = Q8Rows::bind(row_memory.data(), parts * m, k, 0);
-      q8_group = Q8Rows::bind(group_memory.data(), parts * m, k, 32);
-    }
-    template <class Row>
-    void produce(const KernelTable& kernels, std::size_t r, const Forms& forms, Row& row) {
-      float* out = f32.data() + r * k;
-      row(r, out);
-      if (forms.q8_row) quantize(kernels, q8_row, r, out);
-      if (forms.q8_group) quantize(kernels, q8_group, r, out);
-    }
-    void quantize(const KernelTable& kernels, const Q8Rows& rows, std::size_t r, float* x) {
-      kernels.quantize_rows(x, 0, rows, parts * r, parts * r + 1);
-      if (parts == 1) return;
-      const std::int8_t* codes = rows.codes + 2 * r * rows.stride;
-      const float* scales = rows.scales + 2 * r * rows.groups;
-      for (std::size_t i = 0; i < k; ++i) x[i] -= scales[rows.group == 0 ? 0 : i / rows.group] * static_cast<float>(codes[i]);
-      kernels.quantize_rows(x, 0, rows, 2 * r + 1, 2 * r + 2);
-    }
-    [[nodiscard]] MatmulInput view() const { return {m, k, parts, {f32.data(), m, k}, q8_row.view(), q8_group.view()}; }
-  };
-
   explicit Workspace(OpContext context) : context_(std::move(context)) {}
 
   OpContext context_;
   std::size_t max_batch_ = 0;
   std::size_t max_k_ = 0;
-  Input shared_;
-  std::vector<Input> own_;  // of each thread
+  ActivationRows shared_;
+  std::vector<ActivationRows> own_;  // of each thread
 };
 
 inline void append_output(std::vector<MatmulOutput>& outputs, const PackedMatrix& w, MatrixView<float> y) {

@@ -121,7 +121,15 @@ struct KernelTable {
 /// In order of preference within an architecture.
 enum class Tier : std::uint8_t { portable, avx2, avx2_vnni, avx512, avx512_vnni, amx, neon, neon_dotprod, neon_i8mm, sve };
 
-/// The kernels of a tier, or null when the tier was not compiled in. In dispatch mode tritium::kernels defines it.
-const KernelTable* kernel_table(Tier tier);
+/// The kernels of a tier, or null when the tier was not compiled in.
+#if TRITIUM_DISPATCH
+const KernelTable* kernel_table(Tier tier);  // tritium::kernels defines it
+#else
+inline const KernelTable* kernel_table(Tier tier);
+#endif
 
 TRITIUM_SEAM_END
+
+#if !TRITIUM_DISPATCH
+#include "tritium/simd/static_table.h"
+#endif

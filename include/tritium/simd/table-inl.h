@@ -8,7 +8,7 @@
 #define TRITIUM_SIMD_TABLE_INL_H_
 #endif
 
-#include "tritium/ops/isa.h"
+#include "tritium/ops/kernel_table.h"
 #include "tritium/simd/attention-inl.h"
 #include "tritium/simd/delta_net-inl.h"
 #include "tritium/simd/float_matmul-inl.h"
