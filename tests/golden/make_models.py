@@ -57,6 +57,8 @@ class Row:
     shards: int = 1
     style: str = "current"          # config.json: "current" as transformers writes it, "published" as hubs hold it
     wrapped: str = ""               # as the text half of a multimodal checkpoint: prefix of its tensors
+    keep_layer_types: bool = False  # in the published style too
+    extra: dict = dataclasses.field(default_factory=dict)  # of config.json, over what transformers writes
     others: tuple = ()              # tensors of other parts, which a text model leaves alone
     gguf: str = "q8_0"              # converter's --outtype; "" for none, and then why:
     no_gguf: str = ""
@@ -106,6 +108,12 @@ def default_weight(name, shape, rng, spec):
         return np.clip(np.rint(rng.standard_normal(shape) * 12.8), -100, 100) / 128 + 1
     if len(shape) == 1:  # a norm
         return np.clip(np.rint(rng.standard_normal(shape) * 12.8), -100, 100) / 128 + (0 if spec.zero_centred else 1)
+    if "prediction_coefs" in name or "correction_coefs" in name:
+        return integers(shape, 0.3, rng)
+    if "modality_router" in name:  # its input is divided by the width
+        return integers(shape, np.sqrt(shape[-1]), rng)
+    if "embed_tokens_per_layer" in name:
+        return integers(shape, 0.25, rng)
     if "embed_tokens" in name or "wte" in name:
         return integers(shape, 0.4 / np.sqrt(shape[-1]) if spec.zero_centred else 0.4, rng)
     gain = 1.6 if ("q_proj" in name or "k_proj" in name) else 2.0 if "lm_head" in name else 1.0
@@ -123,6 +131,9 @@ def build(spec, seed):
     rng = np.random.default_rng(seed)
     if spec.ternary:
         make_ternary(model, spec.ternary, rng)
+    for name, buffer in model.named_buffers():
+        if name.endswith("layer_scalar"):
+            buffer.copy_(torch.tensor([1 + rng.integers(-16, 17) / 128]))
     for name, parameter in model.named_parameters():  # a tied head is listed once
         if name.endswith(BIT_LINEARS) and spec.ternary:
             continue
@@ -335,7 +346,8 @@ def config_json(model, spec):
             {} if spec.ternary == "bitlinear" else {"linear_class": "autobitlinear", "quantization_mode": spec.ternary})
     if spec.style == "published":
         text["torch_dtype"] = text.pop("dtype")
-        text.pop("layer_types", None)
+        if not spec.keep_layer_types:
+            text.pop("layer_types", None)
         rope = text.pop("rope_parameters", None) or {}
         if "full_attention" in rope:
             text["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
@@ -348,6 +360,7 @@ def config_json(model, spec):
         if rope.get("rope_type") == "longrope":  # said beside, not inside
             text["original_max_position_embeddings"] = rope.pop("original_max_position_embeddings")
         text["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
+    text |= spec.extra
     if spec.wrapped:
         text.pop("architectures")
         tied = text.get("tie_word_embeddings", False)
@@ -365,6 +378,7 @@ def wrap(spec, name):
 def save_safetensors(model, spec, folder):
     tensors = {}
     tensors |= ternary_tensors(model, spec)
+    tensors |= {wrap(spec, name): buffer.data.to(getattr(torch, spec.dtype)) for name, buffer in model.named_buffers() if name.endswith("layer_scalar")}
     for name, parameter in model.named_parameters():
         if name in tensors or (spec.ternary and name.endswith(BIT_LINEARS)):
             continue
@@ -1031,6 +1045,72 @@ def qwen3_5_moe():
     del config["intermediate_size"]
     return Row("Qwen3_5MoeForCausalLM", config, dtype="bfloat16", zero_centred=True, converter=("--no-mtp",), gguf="f16",
                before="TextModel._set_vocab_gpt2 = TextModel._set_vocab_sentencepiece")
+
+
+def gemma3n_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=56, num_hidden_layers=5, num_attention_heads=2, num_key_value_heads=1,
+                head_dim=24, max_position_embeddings=CONTEXT, rms_norm_eps=1e-6, sliding_window=8, num_kv_shared_layers=2,
+                layer_types=["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+                hidden_size_per_layer_input=8, vocab_size_per_layer_input=VOCAB - 11, laurel_rank=12, altup_num_inputs=4, altup_active_idx=0,
+                altup_correct_scale=True, altup_coef_clip=120.0, activation_sparsity_pattern=[0.8, 0.5, 0.0, 0.3, 0.0],
+                final_logit_softcapping=3.0, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+                rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+                                 "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}) | changes
+
+
+@row
+def gemma3n():
+    """Gemma 3n: four streams, a low-rank branch, per-layer embeddings for fewer ids than the vocabulary has, shared caches, cut gates."""
+    return Row("Gemma3nForCausalLM", gemma3n_config(), dtype="bfloat16", draw=gemma3n_draw, tolerance=5e-4)
+
+
+@row
+def gemma3n_widths():
+    """The text half of a Gemma 3n checkpoint: MLPs of different widths, three streams, the published style's two bases."""
+    config = gemma3n_config(num_hidden_layers=3, intermediate_size=[56, 24, 40], num_kv_shared_layers=1, altup_num_inputs=3,
+                            layer_types=["full_attention", "sliding_attention", "full_attention"], activation_sparsity_pattern=[0.9, 0.0, 0.0])
+    return Row("Gemma3nForCausalLM", config, wrapped="model.language_model.", style="published", gguf="", no_gguf="the converter wants four streams",
+               others=("model.audio_tower.conv.weight", "model.vision_tower.patch.weight", "model.embed_vision.embedding.weight"), draw=gemma3n_draw,
+               keep_layer_types=True, tolerance=5e-4)
+
+
+def gemma3n_draw(name, shape, rng):
+    if name.endswith("embed_tokens.weight"):  # its rows are scaled by sqrt(hidden)
+        return integers(shape, 0.4 / np.sqrt(shape[-1]), rng)
+    return 1 + np.rint(rng.standard_normal(shape) * 12.8) / 128 if name.endswith("correct_output_scale") else None
+
+
+def gemma4_config(**changes):
+    return dict(vocab_size=VOCAB, hidden_size=64, intermediate_size=56, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+                head_dim=16, global_head_dim=32, max_position_embeddings=CONTEXT, rms_norm_eps=1e-6, sliding_window=8, num_kv_shared_layers=0,
+                layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+                hidden_size_per_layer_input=8, vocab_size_per_layer_input=VOCAB, final_logit_softcapping=3.0, tie_word_embeddings=True,
+                bos_token_id=1, eos_token_id=2, pad_token_id=0,
+                rope_parameters={"full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1000000.0},
+                                 "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}) | changes
+
+
+@row
+def gemma4():
+    """Gemma 4 E2B: per-layer embeddings, shared caches under double-wide MLPs, global heads twice as wide and rotated in part."""
+    config = gemma4_config(num_kv_shared_layers=2, use_double_wide_mlp=True)
+    return Row("Gemma4ForCausalLM", config, dtype="bfloat16", before=GEMMA4_VOCABULARY, draw=gemma3n_draw)
+
+
+@row
+def gemma4_values():
+    """Gemma 4 12B: values are the raw keys on global layers, which have one KV head; no second embedding, no cap, published keys."""
+    config = gemma4_config(hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1, final_logit_softcapping=None,
+                           num_hidden_layers=3, layer_types=["full_attention", "sliding_attention", "full_attention"])
+    return Row("Gemma4ForCausalLM", config, gguf="", no_gguf="GGUF means a cap of 30 where its key is absent", wrapped="model.language_model.", draw=gemma3n_draw,
+               extra={"global_head_dim": 32, "num_global_key_value_heads": 1, "per_layer_config": None})
+
+
+# The converter wants a tokenizer of transformers' for this family.
+GEMMA4_VOCABULARY = """
+from conversion.gemma import Gemma4Model
+Gemma4Model.set_vocab = TextModel._set_vocab_sentencepiece
+"""
 
 
 def main():

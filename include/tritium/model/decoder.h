@@ -11,7 +11,9 @@
 #include "tritium/model/attention.h"
 #include "tritium/model/delta_net.h"
 #include "tritium/model/moe.h"
+#include "tritium/model/per_layer_input.h"
 #include "tritium/model/rope.h"
+#include "tritium/model/streams.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -47,7 +49,7 @@ class Decoder {
         d->max_ffn_ = std::max(d->max_ffn_, l.ffn_dim);
         max_k = std::max({max_k, l.n_heads * l.head_dim, l.ffn_dim});
       }
-      max_k = std::max({max_k, spec.moe.ffn_dim, spec.moe.shared_ffn_dim});
+      max_k = std::max({max_k, spec.moe.ffn_dim, spec.moe.shared_ffn_dim, spec.laurel_rank, spec.per_layer_dim});
       d->max_batch_ = batch;
       TRITIUM_ASSIGN(OpContext ops, OpContext::create(executor));
       TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), Moe::gathered_rows(spec, batch), max_k, spec.hidden));
@@ -56,6 +58,10 @@ class Decoder {
       TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch));
       TRITIUM_ASSIGN(d->moe_, Moe::create(spec, batch));
       TRITIUM_ASSIGN(d->delta_net_, DeltaNet::create(spec, batch));
+      TRITIUM_ASSIGN(d->streams_, Streams::create(spec, batch));
+      TRITIUM_ASSIGN(d->per_layer_input_, PerLayerInput::create(spec, batch));
+      TRITIUM_ASSIGN(d->laurel_, Array<float>::allocate(spec.laurel_rank == 0 ? 0 : batch * spec.hidden));
+      TRITIUM_ASSIGN(d->laurel_mid_, Array<float>::allocate(batch * spec.laurel_rank));
       for (const RopeSpec& rope : spec.ropes) {
         TRITIUM_ASSIGN(RopeTable table, make_rope_table(rope, 1));
         TRITIUM_ASSIGN(Array<float> rows, Array<float>::allocate(batch * table.half() * 2));
@@ -123,6 +129,7 @@ class Decoder {
     first_row_ = 0;
     embed(tokens);
     for (std::size_t i = 0; i < spec.n_layers(); ++i) {
+      if (streams_.any()) streams_.predict(*workspace_, model_.weights.layers[i].altup, h_.data(), first_row_, rows_);
       const bool last_rows = i + 1 == spec.n_layers() && wanted == Logits::last;  // nobody reads the others any more
       if (spec.layers[i].mixer == Mixer::delta_net) {
         mix_recurrently(i);
@@ -133,14 +140,20 @@ class Decoder {
         if (last_rows) keep_last_row();
         attend(i);
       }
+      if (spec.laurel_rank != 0) start_laurel(i);
       add_mixed(i);
+      if (spec.laurel_rank != 0) add_laurel();
       if (spec.layers[i].moe) {
         add_experts(i);
       } else {
         if (spec.residual == Residual::sequential) project_mlp(i);
         add_mlp(i);
       }
+      if (streams_.any()) streams_.correct(*workspace_, model_.weights.layers[i].altup, h_.data(), first_row_, rows_);
+      if (per_layer_input_.any()) add_per_layer_input(i);
+      scale_residual(i);
     }
+    if (streams_.any()) streams_.end(*workspace_, model_.weights, h_.data(), first_row_, rows_);
     position_ += tokens.size();
     high_water_ = std::max(high_water_, position_);
     return wanted == Logits::none ? Status() : head(wanted, logits);
@@ -180,6 +193,8 @@ class Decoder {
       model_.weights.embedding.decode_row(static_cast<std::size_t>(tokens[r]), h);
       if (spec.embedding_scale != 1.0f) kernels().scale(h, spec.embedding_scale, spec.hidden);
     });
+    if (per_layer_input_.any()) per_layer_input_.begin(*workspace_, model_.weights, tokens, h_.data());
+    if (streams_.any()) streams_.begin(*workspace_, model_.weights, h_.data(), rows_);
     for (Rope& rope : ropes_) {
       const std::size_t half = rope.table.half();
       for (std::size_t r = 0; r < rows_; ++r) rope.table.fill(position_ + r, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half]);
@@ -273,6 +288,55 @@ class Decoder {
     });
   }
 
+  /// laurel_ = x + N(W_r W_l x), x what attention reads too.
+  void start_laurel(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    const std::size_t hidden = model_.spec.hidden;
+    const std::size_t rank = model_.spec.laurel_rank;
+    const auto input = [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), hidden, out); };
+    outputs_.clear();
+    append_outputs(outputs_, w.laurel_left, {laurel_mid_.data(), rows_, rank});
+    workspace_->project(rows_, hidden, input, outputs_);
+    outputs_.clear();
+    append_outputs(outputs_, w.laurel_right, {branch_.data(), rows_, hidden});
+    workspace_->project(rows_, rank, [&](std::size_t r, float* out) { std::memcpy(out, laurel_mid_.data() + r * rank, rank * sizeof(float)); }, outputs_);
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      float* branch = branch_.data() + r * hidden;
+      float* laurel = laurel_.data() + r * hidden;
+      normalize(w.laurel_post_norm, branch, hidden, branch);
+      input(r, laurel);
+      kernels().add_scaled(branch, 1.0f, hidden, laurel);
+    });
+  }
+  void add_laurel() {
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      kernels().add_scaled(laurel_.data() + r * model_.spec.hidden, 1.0f, model_.spec.hidden, h(r));
+      kernels().scale(h(r), 1.0f / std::sqrt(2.0f), model_.spec.hidden);
+    });
+  }
+
+  /// What layer i makes of its slice of the second embedding: on the residual, or on every stream but the active one.
+  void add_per_layer_input(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    const std::size_t hidden = model_.spec.hidden;
+    per_layer_input_.run(*workspace_, w, i, first_row_, rows_, [&](std::size_t r, float* out) {
+      if (!streams_.any()) std::memcpy(out, h(r), hidden * sizeof(float));
+      else std::memcpy(out, streams_.row(0, first_row_ + r), hidden * sizeof(float));
+      for (std::size_t j = 0; j < w.altup.out_scale.size(); ++j) out[j] *= w.altup.out_scale[j];
+    }, branch_.data());
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      const float* branch = branch_.data() + r * hidden;
+      if (!streams_.any()) kernels().add_scaled(branch, 1.0f, hidden, h(r));
+      for (std::size_t a = 1; a < model_.spec.n_streams; ++a) kernels().add_scaled(branch, 1.0f, hidden, streams_.row(a, first_row_ + r));
+    });
+  }
+
+  void scale_residual(std::size_t i) {
+    const float scale = model_.weights.layers[i].out_scale;
+    if (scale == 1.0f) return;
+    workspace_->for_rows(rows_, [&](std::size_t r) { kernels().scale(h(r), scale, model_.spec.hidden); });
+  }
+
   void add_mlp(std::size_t i) {
     const LayerWeights& w = model_.weights.layers[i];
     const std::size_t ffn = model_.spec.layers[i].ffn_dim;
@@ -323,6 +387,21 @@ class Decoder {
     outputs_.clear();
     append_mlp(i);
     workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, outputs_);
+    if (model_.spec.layers[i].sparsity != 0.0f) cut_gate(i);
+  }
+
+  /// gate = max(gate - (mean + sparsity * deviation), 0) over each row.
+  void cut_gate(std::size_t i) {
+    const LayerSpec& l = model_.spec.layers[i];
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      float* gate = gate_rows(l.ffn_dim).row(r);
+      double sum = 0, squares = 0;
+      for (std::size_t j = 0; j < l.ffn_dim; ++j) sum += static_cast<double>(gate[j]);
+      const double mean = sum / static_cast<double>(l.ffn_dim);
+      for (std::size_t j = 0; j < l.ffn_dim; ++j) squares += (static_cast<double>(gate[j]) - mean) * (static_cast<double>(gate[j]) - mean);
+      const float cut = static_cast<float>(mean + static_cast<double>(l.sparsity) * std::sqrt(squares / static_cast<double>(l.ffn_dim)));
+      for (std::size_t j = 0; j < l.ffn_dim; ++j) gate[j] = std::max(gate[j] - cut, 0.0f);
+    });
   }
 
   /// The MLP's middle: already activated, unless gate and up were computed apart.
@@ -384,6 +463,8 @@ class Decoder {
   Attention attention_;
   Moe moe_;
   DeltaNet delta_net_;
+  Streams streams_;
+  PerLayerInput per_layer_input_;
   std::vector<Rope> ropes_;
   std::vector<MatmulOutput> outputs_;
   std::size_t max_batch_ = 0;
@@ -398,6 +479,8 @@ class Decoder {
   Array<float> branch_;         // (batch, hidden)
   Array<float> qkv_;            // (batch, max_qkv)
   Array<float> gate_, up_;      // (batch, max_ffn)
+  Array<float> laurel_;         // (batch, hidden)
+  Array<float> laurel_mid_;     // (batch, laurel_rank)
 };
 
 TRITIUM_NAMESPACE_END

@@ -5,6 +5,8 @@
 #include "tritium/model/families/bitnet.h"
 #include "tritium/model/families/gemma.h"
 #include "tritium/model/families/gemma3.h"
+#include "tritium/model/families/gemma3n.h"
+#include "tritium/model/families/gemma4.h"
 #include "tritium/model/families/llama.h"
 #include "tritium/model/families/phi.h"
 #include "tritium/model/families/phi3.h"
@@ -23,7 +25,8 @@ TRITIUM_NAMESPACE_BEGIN
 inline constexpr const Family* kFamilies[] = {
     &llama::kFamily,  &smollm3::kFamily, &phi::kFamily,       &phi3::kFamily,  &phimoe::kFamily,    &qwen::kFamily,
     &qwen2::kFamily,  &qwen3::kFamily,   &qwen2_moe::kFamily, &qwen3_moe::kFamily, &qwen3_next::kFamily, &qwen3_5::kFamily,
-    &gemma::kFamily1, &gemma::kFamily2,  &gemma3::kFamily,    &bitnet::kFamily,
+    &gemma::kFamily1, &gemma::kFamily2,  &gemma3::kFamily,    &gemma3n::kFamily,
+    &gemma4::kFamily, &bitnet::kFamily,
 };
 
 /// The family that understands a checkpoint. Errors: unsupported, naming the architecture found and those known.

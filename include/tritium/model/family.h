@@ -21,6 +21,11 @@ enum class Role : std::uint8_t {
   token_embedding, output_norm, output,
   attn_norm, attn_q, attn_k, attn_v, attn_qkv, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output, attn_post_norm,
   ffn_norm, ffn_gate, ffn_up, ffn_gate_up, ffn_down, ffn_sub_norm, ffn_post_norm,
+  altup_router, altup_router_norm, altup_predict, altup_correct, altup_out_scale,
+  stream_project, stream_unproject,                            // one tensor a stream, or
+  streams_project, streams_unproject,                          // (stream, hidden, hidden)
+  laurel_left, laurel_right, laurel_post_norm,
+  per_layer_embedding, per_layer_projection, per_layer_norm, per_layer_gate, per_layer_output, per_layer_post_norm, layer_scale,
   router, shared_router, shared_gate, shared_up, shared_down,
   expert_gate, expert_up, expert_down,                         // one tensor an expert: '#' is its number
   experts_gate, experts_up, experts_gate_up, experts_down,     // all experts in one tensor, (expert, out, in)
@@ -80,6 +85,12 @@ inline constexpr TensorName kSharedRouter{Role::shared_router, "blk.%.ffn_gate_i
 inline constexpr TensorName kSharedGate{Role::shared_gate, "blk.%.ffn_gate_shexp"};
 inline constexpr TensorName kSharedUp{Role::shared_up, "blk.%.ffn_up_shexp"};
 inline constexpr TensorName kSharedDown{Role::shared_down, "blk.%.ffn_down_shexp"};
+inline constexpr TensorName kPerLayerEmbedding{Role::per_layer_embedding, "per_layer_token_embd"};
+inline constexpr TensorName kPerLayerProjection{Role::per_layer_projection, "per_layer_model_proj"};
+inline constexpr TensorName kPerLayerNorm{Role::per_layer_norm, "per_layer_proj_norm"};
+inline constexpr TensorName kPerLayerGate{Role::per_layer_gate, "blk.%.inp_gate"};
+inline constexpr TensorName kPerLayerOutput{Role::per_layer_output, "blk.%.proj"};
+inline constexpr TensorName kPerLayerPostNorm{Role::per_layer_post_norm, "blk.%.post_norm"};
 }  // namespace gguf_name
 namespace hf_name {
 inline constexpr TensorName kTokenEmbedding{Role::token_embedding, "model.embed_tokens"};
@@ -105,6 +116,12 @@ inline constexpr TensorName kSharedRouter{Role::shared_router, "model.layers.%.m
 inline constexpr TensorName kSharedGate{Role::shared_gate, "model.layers.%.mlp.shared_expert.gate_proj"};
 inline constexpr TensorName kSharedUp{Role::shared_up, "model.layers.%.mlp.shared_expert.up_proj"};
 inline constexpr TensorName kSharedDown{Role::shared_down, "model.layers.%.mlp.shared_expert.down_proj"};
+inline constexpr TensorName kPerLayerEmbedding{Role::per_layer_embedding, "model.embed_tokens_per_layer"};
+inline constexpr TensorName kPerLayerProjection{Role::per_layer_projection, "model.per_layer_model_projection"};
+inline constexpr TensorName kPerLayerNorm{Role::per_layer_norm, "model.per_layer_projection_norm"};
+inline constexpr TensorName kPerLayerGate{Role::per_layer_gate, "model.layers.%.per_layer_input_gate"};
+inline constexpr TensorName kPerLayerOutput{Role::per_layer_output, "model.layers.%.per_layer_projection"};
+inline constexpr TensorName kPerLayerPostNorm{Role::per_layer_post_norm, "model.layers.%.post_per_layer_input_norm"};
 }  // namespace hf_name
 
 // --- bounded reading of facts --------------------------------------------------------------------------------------------

@@ -62,6 +62,7 @@ class Loader {
     spec.tied_head = head.weight == nullptr || (!is_gguf() && spec.tied_head);
     TRITIUM_ASSIGN(weights.output_norm, load_norm(Role::output_norm, 0, spec.hidden));
 
+    TRITIUM_TRY(load_outer(spec, weights));
     for (std::size_t i = 0; i < spec.n_layers(); ++i) {
       TRITIUM_ASSIGN(LayerWeights layer, load_layer(spec, i));
       weights.layers.push_back(std::move(layer));
@@ -168,10 +169,9 @@ class Loader {
   }
   [[nodiscard]] const TensorSource* find(const std::string& name) const {
     const TensorSource* tensor = checkpoint_.find(name);
-    for (const std::string_view prefix : {"language_model.", "model.language_model."}) {  // text models inside multimodal ones
-      if (tensor == nullptr && prefix == "language_model.") tensor = checkpoint_.find(std::string(prefix) + name);
-      if (tensor == nullptr && name.starts_with("model.")) tensor = checkpoint_.find(std::string("model.language_model.") + name.substr(6));
-    }
+    // Text models inside multimodal ones, in the older and the newer spelling.
+    if (tensor == nullptr) tensor = checkpoint_.find("language_model." + name);
+    if (tensor == nullptr && name.starts_with("model.")) tensor = checkpoint_.find("model.language_model." + name.substr(6));
     return tensor;
   }
 
@@ -220,6 +220,13 @@ class Loader {
     }
     biased_.emplace_back(role, present);
     return {};
+  }
+
+  /// A tensor that the file may have and the model does without.
+  void leave(Role role, std::size_t layer) {
+    const TensorName* name = name_of(role, layer);
+    const TensorSource* tensor = name == nullptr ? nullptr : find(weight_name(*name, layer, 0));
+    if (tensor != nullptr) used_[static_cast<std::size_t>(tensor - checkpoint_.tensors().data())] = true;
   }
 
   /// The vocabulary's size is said up to three times in a GGUF file.
@@ -543,7 +550,11 @@ class Loader {
     } else {
       TRITIUM_ASSIGN(w.qkv, load_qkv(spec, l, i));
       TRITIUM_ASSIGN(w.q_norm, load_norm(Role::attn_q_norm, i, l.head_dim));
-      TRITIUM_ASSIGN(w.k_norm, load_norm(Role::attn_k_norm, i, l.head_dim));
+      if (l.kv_source < 0) {
+        TRITIUM_ASSIGN(w.k_norm, load_norm(Role::attn_k_norm, i, l.head_dim));
+      } else {
+        for (const Role role : {Role::attn_k, Role::attn_v, Role::attn_k_norm}) leave(role, i);
+      }
       TRITIUM_ASSIGN(w.attn_sub_norm, load_norm(Role::attn_sub_norm, i, nq));
       TRITIUM_ASSIGN(w.attn_output, load_linear(Role::attn_output, i, spec.hidden, nq));
     }
@@ -552,7 +563,7 @@ class Loader {
     if (l.moe) {
       TRITIUM_ASSIGN(w.moe, load_experts(spec, i));
     } else {
-      TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::ffn_gate, Role::ffn_up, Role::ffn_gate_up}, i, l.ffn_dim));
+      TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::ffn_gate, Role::ffn_up, Role::ffn_gate_up}, i, l.ffn_dim, 0, l.sparsity != 0.0f));
       w.gate_up = std::move(mlp.gate_up);
       w.gate = std::move(mlp.gate);
       w.up = std::move(mlp.up);
@@ -560,7 +571,82 @@ class Loader {
       TRITIUM_ASSIGN(w.down, load_linear(Role::ffn_down, i, spec.hidden, l.ffn_dim));
     }
     TRITIUM_ASSIGN(w.ffn_post_norm, load_norm(Role::ffn_post_norm, i, spec.hidden));
+    if (spec.laurel_rank != 0) {
+      TRITIUM_ASSIGN(w.laurel_left, load_linear(Role::laurel_left, i, spec.laurel_rank, spec.hidden));
+      TRITIUM_ASSIGN(w.laurel_right, load_linear(Role::laurel_right, i, spec.hidden, spec.laurel_rank));
+      TRITIUM_ASSIGN(w.laurel_post_norm, load_norm(Role::laurel_post_norm, i, spec.hidden));
+    }
+    if (spec.n_streams > 1) {
+      TRITIUM_ASSIGN(w.altup, load_altup(spec, i));
+    }
+    if (spec.per_layer_dim != 0) {
+      TRITIUM_ASSIGN(w.per_layer_gate, load_linear(Role::per_layer_gate, i, spec.per_layer_dim, spec.hidden));
+      TRITIUM_ASSIGN(w.per_layer_output, load_linear(Role::per_layer_output, i, spec.hidden, spec.per_layer_dim));
+      TRITIUM_ASSIGN(w.per_layer_post_norm, load_norm(Role::per_layer_post_norm, i, spec.hidden));
+    }
+    TRITIUM_ASSIGN(const Bound scale, bind(Role::layer_scale, i, {1}));
+    if (scale.weight != nullptr) {
+      TRITIUM_ASSIGN(const Array<float> value, load_vector(*scale.weight, 1, 1));
+      w.out_scale = value[0];
+    }
     return w;
+  }
+
+  Result<AltUpWeights> load_altup(const ModelSpec& spec, std::size_t i) {
+    const std::size_t n = spec.n_streams;
+    AltUpWeights w;
+    TRITIUM_ASSIGN(w.router, load_linear(Role::altup_router, i, n, spec.hidden));
+    TRITIUM_ASSIGN(w.router_norm, load_norm(Role::altup_router_norm, i, spec.hidden));
+    TRITIUM_ASSIGN(w.predict, load_floats(Role::altup_predict, i, n * n, n));
+    TRITIUM_ASSIGN(w.correct, load_floats(Role::altup_correct, i, n, n));
+    TRITIUM_ASSIGN(const Bound scale, bind(Role::altup_out_scale, i, {spec.hidden}));
+    if (scale.weight != nullptr) {
+      TRITIUM_ASSIGN(w.out_scale, load_vector(*scale.weight, spec.hidden, spec.hidden));
+    }
+    return w;
+  }
+
+  /// A small matrix as plain floats.
+  Result<Array<float>> load_floats(Role role, std::size_t layer, std::size_t n, std::size_t k) {
+    TRITIUM_ASSIGN(const Bound bound, bind(role, layer, {n, k}));
+    TRITIUM_ASSIGN(const StoredMatrix matrix, stored(*bound.weight));
+    return decode_all(matrix);
+  }
+
+  /// What stands beside the layers: the second embedding and the matrices that open and close residual streams.
+  Status load_outer(const ModelSpec& spec, Weights& weights) {
+    if (spec.per_layer_dim != 0) {
+      const std::size_t width = spec.n_layers() * spec.per_layer_dim;
+      TRITIUM_ASSIGN(const Bound table, bind(Role::per_layer_embedding, 0, {spec.per_layer_vocab, width}));
+      TRITIUM_ASSIGN(const StoredMatrix rows, stored(*table.weight));
+      weights.per_layer_rows = spec.per_layer_vocab;
+      if (is_gguf()) {  // llama.cpp's converter adds rows of zeros for ids that the table does not have
+        std::vector<float> row(width);
+        const auto is_empty = [&](std::size_t r) -> Result<bool> {
+          TRITIUM_TRY(decode_row(rows.type, rows.row(r), width, row.data()));
+          return std::all_of(row.begin(), row.end(), [](float x) { return x == 0.0f; });
+        };
+        for (; weights.per_layer_rows > 1; --weights.per_layer_rows) {
+          TRITIUM_ASSIGN(const bool empty, is_empty(weights.per_layer_rows - 1));
+          if (!empty) break;
+        }
+      }
+      TRITIUM_ASSIGN(weights.per_layer_embedding, pack_stored({rows}, keep_format(rows)));
+      TRITIUM_ASSIGN(weights.per_layer_projection, load_linear(Role::per_layer_projection, 0, width, spec.hidden));
+      TRITIUM_ASSIGN(weights.per_layer_norm, load_norm(Role::per_layer_norm, 0, spec.per_layer_dim));
+    }
+    for (std::size_t a = 0; a + 1 < spec.n_streams; ++a) {
+      TRITIUM_ASSIGN(Linear project, load_stream(spec, Role::streams_project, Role::stream_project, a));
+      TRITIUM_ASSIGN(Linear unproject, load_stream(spec, Role::streams_unproject, Role::stream_unproject, a));
+      weights.stream_project.push_back(std::move(project));
+      weights.stream_unproject.push_back(std::move(unproject));
+    }
+    return {};
+  }
+  Result<Linear> load_stream(const ModelSpec& spec, Role all, Role one, std::size_t a) {
+    if (!has(all, 0)) return load_linear(one, 0, spec.hidden, spec.hidden, a);
+    TRITIUM_ASSIGN(Matrix matrix, bind_expert(all, 0, spec.n_streams - 1, spec.hidden, spec.hidden, a));
+    return pack_linear({&matrix, 1});
   }
 
   /// The recurrent mixer. Its projections may be filed as rows of each key head after the other: [q | k | v | z] and [b | a].
@@ -629,7 +715,8 @@ class Loader {
     Linear gate_up, gate, up;
   };
 
-  Result<Mlp> load_mlp(const ModelSpec& spec, const MlpRoles& roles, std::size_t i, std::size_t ffn, std::size_t expert = 0) {
+  /// `apart`: the gate is needed before it is activated.
+  Result<Mlp> load_mlp(const ModelSpec& spec, const MlpRoles& roles, std::size_t i, std::size_t ffn, std::size_t expert = 0, bool apart = false) {
     Mlp mlp;
     if (!spec.gated_mlp) {
       TRITIUM_ASSIGN(mlp.up, load_linear(roles.up, i, ffn, spec.hidden, expert));
@@ -640,17 +727,17 @@ class Loader {
       TRITIUM_ASSIGN(Matrix up, bind_matrix(roles.gate_up, i, 2 * ffn, spec.hidden, expert));
       gate.reorder(row_range(0, ffn));
       up.reorder(row_range(ffn, ffn));
-      return pack_mlp(std::move(gate), std::move(up));
+      return pack_mlp(std::move(gate), std::move(up), apart);
     }
     TRITIUM_ASSIGN(Matrix gate, bind_matrix(roles.gate, i, ffn, spec.hidden, expert));
     TRITIUM_ASSIGN(Matrix up, bind_matrix(roles.up, i, ffn, spec.hidden, expert));
-    return pack_mlp(std::move(gate), std::move(up));
+    return pack_mlp(std::move(gate), std::move(up), apart);
   }
 
-  Result<Mlp> pack_mlp(Matrix gate, Matrix up) {
+  Result<Mlp> pack_mlp(Matrix gate, Matrix up, bool apart = false) {
     Mlp mlp;
     const bool biased = gate.bound.bias != nullptr || up.bound.bias != nullptr;
-    if (layer_format(gate.stored) == layer_format(up.stored) && !biased) {
+    if (layer_format(gate.stored) == layer_format(up.stored) && !biased && !apart) {
       TRITIUM_ASSIGN(PackedMatrix both, pack_stored({gate.stored, up.stored}, layer_format(gate.stored), true));
       mlp.gate_up.parts.push_back(std::move(both));
       return mlp;

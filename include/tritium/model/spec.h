@@ -115,7 +115,7 @@ struct LayerSpec {
   bool moe = false;
   int kv_source = -1;      ///< reads the cache of this earlier layer and has no keys and values of its own; -1: its own
   bool v_is_k = false;     ///< values are the keys before their norm and rotation
-  float sparsity = 0.0f;   ///< > 0: gate values below mean + sparsity * deviation of their row become zero
+  float sparsity = 0.0f;   ///< not 0: gate = max(gate - (mean + sparsity * deviation), 0) over each row
 };
 
 struct ModelSpec {
@@ -139,6 +139,10 @@ struct ModelSpec {
   bool tied_head = false;
 
   bool attention_gate = false;       ///< attention's output is multiplied by sigmoid of a gate from the same input
+  std::size_t n_streams = 0;         ///< residual streams of which a layer computes the first (model/streams.h); 0: one
+  std::size_t laurel_rank = 0;       ///< > 0: a low-rank branch beside attention: h = (h + x + N(W_r W_l x)) / sqrt(2), x = N(h)
+  std::size_t per_layer_dim = 0;     ///< > 0: each layer adds what it makes of its slice of a second embedding
+  std::size_t per_layer_vocab = 0;   ///< rows of that embedding
   bool value_norm = false;           ///< values are RMS-normalised without a weight
   std::size_t log_n_context = 0;     ///< > 0: queries past it are scaled by ln(position + 1) / ln(log_n_context)
   TernaryScale ternary = TernaryScale::none;  ///< linear layers are BitLinears: what is stored beside their codes

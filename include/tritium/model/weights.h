@@ -62,6 +62,15 @@ struct DeltaNetWeights {
   Linear out;                ///< (hidden, n_v_heads * v_dim)
 };
 
+/// How residual streams are predicted and corrected.
+struct AltUpWeights {
+  Linear router;           ///< (streams, hidden)
+  Norm router_norm;
+  Array<float> predict;    ///< (streams * streams, streams)
+  Array<float> correct;    ///< (streams, streams)
+  Array<float> out_scale;  ///< (hidden) of what the per-layer input reads; empty: 1
+};
+
 struct LayerWeights {
   Norm attn_norm;       ///< before attention (and, in a parallel layer, before the MLP)
   Linear qkv;           ///< rows: n_heads * head_dim of q, then n_kv_heads * head_dim of k, of v; a gate's rows last
@@ -77,6 +86,12 @@ struct LayerWeights {
   Linear down;
   MoeWeights moe;       ///< instead of gate, up and down
   Norm ffn_post_norm;
+  AltUpWeights altup;
+  Linear laurel_left, laurel_right;  ///< (rank, hidden), (hidden, rank)
+  Norm laurel_post_norm;
+  Linear per_layer_gate, per_layer_output;  ///< (per_layer_dim, hidden), (hidden, per_layer_dim)
+  Norm per_layer_post_norm;
+  float out_scale = 1.0f;  ///< multiplies the residual stream behind the layer
 };
 
 struct Weights {
@@ -84,15 +99,24 @@ struct Weights {
   std::vector<LayerWeights> layers;
   Norm output_norm;
   Linear head;  ///< empty: the embedding
+  PackedMatrix per_layer_embedding;  ///< (per_layer_vocab, layers * per_layer_dim)
+  std::size_t per_layer_rows = 0;    ///< of it that ids have; later ids read row 0
+  Linear per_layer_projection;       ///< (layers * per_layer_dim, hidden)
+  Norm per_layer_norm;               ///< (per_layer_dim)
+  std::vector<Linear> stream_project, stream_unproject;  ///< (hidden, hidden) for each stream but the first
   std::size_t experts_per_token = 0;
   /// Bytes of every matrix that one token reads: layers and head.
   [[nodiscard]] std::size_t bytes_per_token() const {
-    std::size_t bytes = head ? head.bytes() : embedding.bytes();
+    std::size_t bytes = (head ? head.bytes() : embedding.bytes()) + per_layer_projection.bytes();
+    for (const std::vector<Linear>* streams : {&stream_project, &stream_unproject}) {
+      for (const Linear& linear : *streams) bytes += linear.bytes();
+    }
     for (const LayerWeights& layer : layers) {
       const DeltaNetWeights& d = layer.delta_net;
       const MoeWeights& m = layer.moe;
       for (const Linear* linear : {&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.gate, &layer.up, &layer.down, &d.qkv, &d.z, &d.ba,
-                                   &d.out, &m.router, &m.shared_router, &m.shared_gate_up, &m.shared_gate, &m.shared_up, &m.shared_down}) {
+                                   &d.out, &layer.altup.router, &layer.laurel_left, &layer.laurel_right,
+                                   &layer.per_layer_gate, &layer.per_layer_output, &m.router, &m.shared_router, &m.shared_gate_up, &m.shared_gate, &m.shared_up, &m.shared_down}) {
         bytes += linear->bytes();
       }
       if (m) {  // experts are alike: the ones chosen cost what the first ones do

@@ -148,7 +148,20 @@ inline Result<CommonFacts<JsonObject>> read_config_facts(const JsonObject& confi
   TRITIUM_ASSIGN(spec.vocab, keys.size("vocab_size", 1, kMaxVocab));
   TRITIUM_ASSIGN(spec.context, keys.size_or("max_position_embeddings", defaults.context, 1, kMaxContext));
   TRITIUM_ASSIGN(const std::size_t n_layers, keys.size("num_hidden_layers", 1, kMaxLayers));
-  TRITIUM_ASSIGN(const std::size_t ffn, keys.size(keys.has("intermediate_size") ? "intermediate_size" : "moe_intermediate_size", 1, kMaxWidth));
+  std::vector<std::size_t> ffn(n_layers);
+  if (const Json* sizes = config.find("intermediate_size"); sizes != nullptr && sizes->is_array()) {  // one for each layer
+    TRITIUM_ASSIGN(const std::vector<std::uint64_t> all, config.get_array<std::uint64_t>("intermediate_size"));
+    bool sound = all.size() == n_layers;
+    for (std::size_t i = 0; sound && i < n_layers; ++i) sound = all[i] >= 1 && all[i] <= kMaxWidth;
+    if (!sound) {
+      return make_error(Errc::invalid_file, "one width for each layer", keys.where() + ", key \"intermediate_size\"", std::to_string(n_layers) + " numbers",
+                        std::to_string(all.size()) + " numbers");
+    }
+    for (std::size_t i = 0; i < n_layers; ++i) ffn[i] = static_cast<std::size_t>(all[i]);
+  } else {
+    TRITIUM_ASSIGN(const std::size_t one, keys.size(keys.has("intermediate_size") ? "intermediate_size" : "moe_intermediate_size", 1, kMaxWidth));
+    ffn.assign(n_layers, one);
+  }
   TRITIUM_ASSIGN(const std::size_t heads, keys.size("num_attention_heads", 1, kMaxHeads));
   TRITIUM_ASSIGN(const std::size_t kv_heads, keys.size_or("num_key_value_heads", heads, 1, kMaxHeads));
   TRITIUM_ASSIGN(const std::size_t head_dim, keys.size_or("head_dim", defaults.head_dim == 0 ? spec.hidden / heads : defaults.head_dim, 1, kMaxHeadDim));
@@ -159,7 +172,7 @@ inline Result<CommonFacts<JsonObject>> read_config_facts(const JsonObject& confi
   TRITIUM_ASSIGN(spec.tied_head, keys.flag_or("tie_word_embeddings", defaults.tied));
   spec.norm_eps = static_cast<float>(eps);
   spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  spec.layers.assign(n_layers, {heads, kv_heads, head_dim, ffn, 0, 0});
+  for (std::size_t i = 0; i < n_layers; ++i) spec.layers.push_back({heads, kv_heads, head_dim, ffn[i], 0, 0});
   TRITIUM_TRY(detail::check_heads(spec, keys.where()));
   return facts;
 }
@@ -321,6 +334,20 @@ inline Status read_config_experts(const JsonObject& config, CommonFacts<JsonObje
   TRITIUM_ASSIGN(const std::vector<std::uint64_t> dense, config.get_array<std::uint64_t>("mlp_only_layers"));
   for (const std::uint64_t i : dense) {
     if (i < spec.n_layers()) spec.layers[static_cast<std::size_t>(i)].moe = false;
+  }
+  return {};
+}
+
+/// The last `shared` layers read the cache of the last layer before them that sees as many keys: `full` of each layer.
+inline Status share_caches(ModelSpec& spec, std::size_t shared, const std::vector<bool>& full, const std::string& where) {
+  const std::size_t first = spec.n_layers() - shared;
+  for (std::size_t i = first; i < spec.n_layers(); ++i) {
+    std::size_t source = first;
+    while (source > 0 && full[source - 1] != full[i]) --source;
+    if (source == 0) {
+      return make_error(Errc::invalid_file, "shared caches", where, "an earlier layer of the kind of layer " + std::to_string(i), "none");
+    }
+    spec.layers[i].kv_source = static_cast<int>(source - 1);
   }
   return {};
 }

@@ -50,6 +50,50 @@ inline void finish(ModelSpec& spec, RopeSpec global_rope, double local_base, std
   spec.embedding_scale = std::sqrt(static_cast<float>(spec.hidden));
 }
 
+/// Which layers see all keys: a period, or an array with true for a local layer.
+inline Result<std::vector<bool>> read_gguf_pattern(const GgufFile& file, const CommonFacts<GgufFile>& facts) {
+  const std::string key = facts.keys.full("attention.sliding_window_pattern");
+  std::vector<bool> global(facts.spec.n_layers());
+  const GgufValue* pattern = file.find(key);
+  if (pattern == nullptr || !pattern->is_array) {
+    TRITIUM_ASSIGN(const std::size_t period, facts.keys.size_or("attention.sliding_window_pattern", kPeriod, 1, kMaxLayers));
+    for (std::size_t i = 0; i < global.size(); ++i) global[i] = (i + 1) % period == 0;
+    return global;
+  }
+  TRITIUM_ASSIGN(const std::vector<bool> local, file.get_array<bool>(key));
+  if (local.size() != global.size()) {
+    return make_error(Errc::invalid_file, "one entry for each layer", facts.keys.where() + ", key \"" + key + "\"", std::to_string(global.size()),
+                      std::to_string(local.size()));
+  }
+  for (std::size_t i = 0; i < global.size(); ++i) global[i] = !local[i];
+  return global;
+}
+
+struct Ropes {
+  RopeSpec global;
+  double local_base = kLocalBase;
+};
+
+/// Both rotary embeddings of config.json: the newer style has one set for each kind of layer.
+inline Result<Ropes> read_config_ropes(const JsonObject& config, const CommonFacts<JsonObject>& facts) {
+  Ropes ropes;
+  if (config.find("rope_parameters") == nullptr) {
+    TRITIUM_ASSIGN(ropes.global, read_config_rope(config, facts, {.base = 1000000.0}));
+    TRITIUM_ASSIGN(ropes.local_base, facts.keys.number_or("rope_local_base_freq", kLocalBase, 1.0, 1e12));
+    return ropes;
+  }
+  TRITIUM_ASSIGN(const JsonObject sets, config.get_object("rope_parameters"));
+  TRITIUM_ASSIGN(const JsonObject full, sets.get_object("full_attention"));
+  TRITIUM_ASSIGN(const JsonObject sliding, sets.get_object("sliding_attention"));
+  TRITIUM_ASSIGN(ropes.global, read_rope_parameters(full, facts, {.base = 1000000.0}));
+  TRITIUM_ASSIGN(const RopeSpec local, read_rope_parameters(sliding, facts, {.base = kLocalBase}));
+  if (local.scaling != RopeScaling::none) {
+    return make_error(Errc::unsupported, "unsupported model", std::string(sliding.where()) + ", key \"rope_type\"", "default", "a scaling");
+  }
+  ropes.local_base = local.base;
+  return ropes;
+}
+
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma3"));
   ModelSpec& spec = facts.spec;
@@ -59,20 +103,7 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   TRITIUM_ASSIGN(const std::size_t window, facts.keys.size("attention.sliding_window", 1, kMaxContext));
   TRITIUM_ASSIGN(const double logit_cap, facts.keys.number_or("final_logit_softcapping", 0.0, 0.0, 1e6));
   TRITIUM_TRY(facts.keys.only<double>("attn_logit_softcapping", 0.0));
-  std::vector<bool> global(spec.n_layers());
-  const GgufValue* pattern = file.find(facts.keys.full("attention.sliding_window_pattern"));
-  const bool each_layer = pattern != nullptr && pattern->is_array;  // true for a local layer; else the period
-  TRITIUM_ASSIGN(const std::size_t period, each_layer ? Result<std::size_t>(kPeriod)
-                                                      : facts.keys.size_or("attention.sliding_window_pattern", kPeriod, 1, kMaxLayers));
-  for (std::size_t i = 0; i < global.size(); ++i) global[i] = (i + 1) % period == 0;
-  if (each_layer) {
-    TRITIUM_ASSIGN(const std::vector<bool> local, file.get_array<bool>(facts.keys.full("attention.sliding_window_pattern")));
-    if (local.size() != global.size()) {
-      return make_error(Errc::invalid_file, "one entry for each layer", facts.keys.where() + ", key \"" + facts.keys.full("attention.sliding_window_pattern") + "\"",
-                        std::to_string(global.size()), std::to_string(local.size()));
-    }
-    for (std::size_t i = 0; i < global.size(); ++i) global[i] = !local[i];
-  }
+  TRITIUM_ASSIGN(const std::vector<bool> global, read_gguf_pattern(file, facts));
   spec.logit_cap = static_cast<float>(logit_cap);
   if (spec.n_layers() == 62) {  // 27B
     spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.hidden) / static_cast<float>(spec.layers[0].n_heads));
@@ -99,23 +130,8 @@ inline Result<ModelSpec> from_config(const JsonObject& outer) {
   if (config.find("layer_types") != nullptr) {
     TRITIUM_ASSIGN(global, read_layer_types(config, spec.n_layers()));
   }
-  RopeSpec rope;
-  double local_base = kLocalBase;
-  if (config.find("rope_parameters") != nullptr) {  // the newer style: one set for each kind of layer
-    TRITIUM_ASSIGN(const JsonObject sets, config.get_object("rope_parameters"));
-    TRITIUM_ASSIGN(const JsonObject full, sets.get_object("full_attention"));
-    TRITIUM_ASSIGN(const JsonObject sliding, sets.get_object("sliding_attention"));
-    TRITIUM_ASSIGN(rope, read_rope_parameters(full, facts, {.base = 1000000.0}));
-    TRITIUM_ASSIGN(const RopeSpec local, read_rope_parameters(sliding, facts, {.base = kLocalBase}));
-    if (local.scaling != RopeScaling::none) {
-      return make_error(Errc::unsupported, "unsupported model", std::string(sliding.where()) + ", key \"rope_type\"", "default", "a scaling");
-    }
-    local_base = local.base;
-  } else {
-    TRITIUM_ASSIGN(rope, read_config_rope(config, facts, {.base = 1000000.0}));
-    TRITIUM_ASSIGN(local_base, facts.keys.number_or("rope_local_base_freq", kLocalBase, 1.0, 1e12));
-  }
-  finish(spec, std::move(rope), local_base, window, global);
+  TRITIUM_ASSIGN(Ropes ropes, read_config_ropes(config, facts));
+  finish(spec, std::move(ropes.global), ropes.local_base, window, global);
   return std::move(spec);
 }
 
