@@ -102,16 +102,24 @@ constexpr TensorType type_for_rows(TensorType wanted, std::size_t cols) {
 namespace detail {
 
 /// What a tensor of a GGUF file is to the export, by its name: the names are the same for all architectures.
-enum class ExportClass : std::uint8_t { matrix, head, small };
+enum class ExportClass : std::uint8_t {
+  matrix,  ///< a linear layer
+  head,    ///< the token embedding, or the output head
+  small,   ///< kept in f32
+  other,   ///< copied: nobody knows what its rows mean
+};
 inline ExportClass export_class(std::string_view name, std::size_t rank) {
-  if (rank < 2 || !name.ends_with(".weight") || name.ends_with("_norm.weight")) return ExportClass::small;
-  constexpr std::string_view kSmall[] = {
-      "ffn_gate_inp", "ssm_conv1d", "shortconv.conv", "position_embd", "token_types",
-      "altup",        "laurel",     "time_mix_",      "attn_rel_b",    "per_layer_model_proj"};
-  for (const std::string_view part : kSmall) {
-    if (name.find(part) != std::string_view::npos) return ExportClass::small;
+  if (rank < 2 || name.ends_with("_norm.weight") || name.find("ffn_gate_inp") != std::string_view::npos) {
+    return ExportClass::small;
   }
-  return name == "token_embd.weight" || name == "output.weight" ? ExportClass::head : ExportClass::matrix;
+  constexpr std::string_view kOther[] = {"ssm_conv1d",  "shortconv.conv", "position_embd",
+                                         "token_types", "altup",          "laurel",
+                                         "time_mix_",   "attn_rel_b",     "per_layer_model_proj"};
+  for (const std::string_view part : kOther) {
+    if (name.find(part) != std::string_view::npos) return ExportClass::other;
+  }
+  if (name == "token_embd.weight" || name == "output.weight") return ExportClass::head;
+  return name.ends_with(".weight") ? ExportClass::matrix : ExportClass::other;
 }
 
 /// Types that hold numbers to be rounded; integers are copied.
@@ -213,15 +221,16 @@ class GgufExport {
 
   void choose_type(ExportedTensor& tensor, detail::ExportClass kind) {
     const TensorType from = tensor.source_type();
-    if (!detail::is_real_type(from) && tensor.ternary_rows == 0) {
-      tensor.wanted = tensor.type = from;
-      return;
+    const bool is_integer = !detail::is_real_type(from) && tensor.ternary_rows == 0;
+    tensor.wanted = from;
+    if (!is_integer) {
+      switch (kind) {
+        case detail::ExportClass::matrix: tensor.wanted = options_.matrices; break;
+        case detail::ExportClass::head: tensor.wanted = options_.keep_head ? from : head_type(); break;
+        case detail::ExportClass::small: tensor.wanted = TensorType::f32; break;
+        case detail::ExportClass::other: break;
+      }
     }
-    const bool keep = kind == detail::ExportClass::head && options_.keep_head;
-    tensor.wanted = kind == detail::ExportClass::small  ? TensorType::f32
-                    : keep                              ? from
-                    : kind == detail::ExportClass::head ? head_type()
-                                                        : options_.matrices;
     tensor.type = type_for_rows(tensor.wanted, tensor.cols());
   }
 
