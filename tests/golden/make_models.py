@@ -36,6 +36,7 @@ from transformers.integrations import bitnet as bit
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = HERE.parent / "data" / "golden"
+PAIRS = HERE.parent / "data" / "golden_pairs"  # encoder-decoders
 VOCAB = 331
 CONTEXT = 64
 TIE = 5e-5  # how near to a tie a BitLinear's activation may come, in steps; an f32 engine's noise is below
@@ -78,6 +79,7 @@ class Row:
     ternary: str = ""               # linear layers are BitLinears: "online", "offline" or "bitlinear", as transformers has them
     write: object = None            # (model, spec, path) writes the GGUF where llama.cpp's converter cannot
     attempts: int = 200             # prompts to try
+    source: int = 0                 # > 0: an encoder-decoder, whose encoder reads a source of this length
 
 
 # --- weights -----------------------------------------------------------------------------------------------------------
@@ -306,9 +308,16 @@ def causal(model, ids):
     return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy()
 
 
+@torch.inference_mode()
+def paired(model, ids):
+    """The decoder's answer; the encoder reads what was put on the model."""
+    return model(input_ids=torch.tensor([model.source]), decoder_input_ids=torch.tensor([ids]), use_cache=False).logits[0].numpy()
+
+
 def converse(model, spec, seed):
     """A prompt whose greedy continuation is never close to a tie, the continuation, and logits of all positions."""
     answer = spec.answer or causal
+    model.source = [int(i) for i in np.random.default_rng([seed, 7]).integers(3, VOCAB, spec.source)]
     for attempt in range(spec.attempts):
         rng = np.random.default_rng([seed, attempt])
         prompt = [1] + [int(i) for i in rng.integers(3, VOCAB, spec.prompt - 1)]
@@ -530,7 +539,7 @@ def make(function, llama_cpp):
     spec = function()
     name = function.__name__.replace("_", "-")
     seed = zlib.crc32(name.encode())
-    folder = OUT / name
+    folder = (PAIRS if spec.source else OUT) / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model = build(spec, seed)
@@ -545,7 +554,7 @@ def make(function, llama_cpp):
     missing = convert(llama_cpp, model, spec, folder, OUT / "tokenizers")
     for file in folder.iterdir():
         file.chmod(0o644)
-    golden = {"kind": "decoder", "about": " ".join(function.__doc__.split()),
+    golden = {"kind": "encoder-decoder" if spec.source else "decoder", "source_ids": model.source, "about": " ".join(function.__doc__.split()),
               "source": f"transformers {transformers.__version__}, torch {torch.__version__}, {getattr(spec.model, '__name__', spec.model)}",
               "context": spec.config.get("max_position_embeddings", CONTEXT), "tolerance": spec.tolerance,
               "prompt": prompt, "greedy": greedy, "rows": rows, "gguf": spec.gguf if not missing else "", "no_gguf": missing}
@@ -1111,6 +1120,124 @@ GEMMA4_VOCABULARY = """
 from conversion.gemma import Gemma4Model
 Gemma4Model.set_vocab = TextModel._set_vocab_sentencepiece
 """
+
+
+def pair(model, config, **more):
+    """An encoder-decoder: the decoder starts with 8 tokens of its own."""
+    return Row(model, config, answer=paired, attempts=2000, gguf="", no_gguf="the converter does not know the architecture", prompt=8, **({"source": 29} | more))
+
+
+def t5gemma_stack(**changes):
+    config = gemma_config(sliding_window=5, max_position_embeddings=512, query_pre_attn_scalar=24, attn_logit_softcapping=8.0, final_logit_softcapping=6.0)
+    return config | changes
+
+
+@row
+def t5gemma():
+    """T5Gemma: a narrow encoder that sees to both sides within windows, a wider decoder with cross-attention, caps on all scores."""
+    config = dict(encoder=t5gemma_stack(hidden_size=48, num_attention_heads=3, head_dim=16, num_key_value_heads=3, intermediate_size=40),
+                  decoder=t5gemma_stack(), tie_word_embeddings=True, vocab_size=VOCAB, is_encoder_decoder=True)
+    return pair("T5GemmaForConditionalGeneration", config, dtype="bfloat16", zero_centred=True, source=300)
+
+
+class MuConfig(transformers.PretrainedConfig):
+    model_type = "mu"
+
+
+class MuAttention(torch.nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.heads, self.kv_heads, self.d, self.spread = c.n_head, c.n_kv_head, c.qkv_embd // c.n_head, c.is_interleaved
+        self.q_linear = torch.nn.Linear(c.n_embd, c.qkv_embd)
+        self.k_linear = torch.nn.Linear(c.n_embd, c.n_kv_head * self.d)
+        self.v_linear = torch.nn.Linear(c.n_embd, c.n_kv_head * self.d)
+        self.out_linear = torch.nn.Linear(c.qkv_embd, c.n_embd)
+
+    def forward(self, x, memory, rotate, mask):
+        split = lambda y, n: y.view(len(y), n, self.d).transpose(0, 1)
+        q, k, v = split(self.q_linear(x), self.heads), split(self.k_linear(memory), self.kv_heads), split(self.v_linear(memory), self.kv_heads)
+        q, k = rotate(q), rotate(k)
+        n = self.heads // self.kv_heads
+        k, v = [y.repeat_interleave(n, 0) if self.spread else y.repeat(n, 1, 1) for y in (k, v)]
+        mixed = (q @ k.transpose(1, 2) / self.d ** 0.5 + mask).softmax(-1) @ v
+        return self.out_linear(mixed.transpose(0, 1).reshape(len(x), -1))
+
+
+class MuMlp(torch.nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.fc1, self.fc2 = torch.nn.Linear(c.n_embd, c.hidden_dim), torch.nn.Linear(c.hidden_dim, c.n_embd)
+
+    def forward(self, x):
+        return self.fc2(torch.nn.functional.gelu(self.fc1(x), approximate="tanh"))
+
+
+class Mu(torch.nn.Module):
+    """The encoder-decoder of arXiv 2501.16273, written from its equations; dual_norm adds the norms behind each branch."""
+    config_class = MuConfig
+
+    def __init__(self, config):
+        super().__init__()
+        c = self.config = config
+        norm = lambda: torch.nn.RMSNorm(c.n_embd, eps=1e-6)
+        norms = lambda n: {f"ln{i}": norm() for i in range(1, n + 1)} | ({f"post_ln{i}": norm() for i in range(1, n + 1)} if c.dual_norm else {})
+        self.transformer = torch.nn.ModuleDict({
+            "wte": torch.nn.Embedding(c.vocab_size, c.n_embd),
+            "e": torch.nn.ModuleList([torch.nn.ModuleDict(norms(2) | {"attn": MuAttention(c), "mlp": MuMlp(c)}) for _ in range(c.n_encoder_layer)]),
+            "ln_e": norm(),
+            "h": torch.nn.ModuleList([torch.nn.ModuleDict(norms(3) | {"causal_attn": MuAttention(c), "cross_attn": MuAttention(c), "mlp": MuMlp(c)})
+                                      for _ in range(c.n_decoder_layer)]),
+            "ln_f": norm()})
+
+    def forward(self, input_ids, decoder_input_ids, use_cache=False):
+        t, c, d = self.transformer, self.config, self.config.qkv_embd // self.config.n_head
+
+        def rotation(positions):
+            angle = positions[:, None] * c.rope_theta ** (-torch.arange(0, d, 2) / d)
+            cos, sin = [torch.cat([f(angle), f(angle)], -1).to(t["wte"].weight.dtype) for f in (torch.cos, torch.sin)]
+            return lambda x: x * cos + torch.cat([-x[..., d // 2:], x[..., :d // 2]], -1) * sin
+
+        post = lambda layer, i, x: layer[f"post_ln{i}"](x) if c.dual_norm else x
+        h = t["wte"](input_ids)[0]
+        rotate = rotation(torch.arange(len(h)) - (len(h) - 1) // 2)
+        for layer in t["e"]:
+            x = layer["ln1"](h)
+            h = h + post(layer, 1, layer["attn"](x, x, rotate, 0))
+            h = h + post(layer, 2, layer["mlp"](layer["ln2"](h)))
+        memory = t["ln_e"](h)
+        g = t["wte"](decoder_input_ids)[0]
+        rotate = rotation(torch.arange(len(g)))
+        mask = torch.full((len(g), len(g)), -torch.inf).triu(1)
+        for layer in t["h"]:
+            x = layer["ln1"](g)
+            g = g + post(layer, 1, layer["causal_attn"](x, x, rotate, mask))
+            g = g + post(layer, 2, layer["cross_attn"](layer["ln2"](g), memory, lambda y: y, 0))
+            g = g + post(layer, 3, layer["mlp"](layer["ln3"](g)))
+        return transformers.modeling_outputs.CausalLMOutput(logits=(t["ln_f"](g) @ t["wte"].weight.T)[None])
+
+
+def mu_draw(name, shape, rng):
+    """Small embeddings, so that a token is not its own likeliest successor; MLPs that matter."""
+    gain = 3 if "fc" in name else 2 if "q_linear" in name or "k_linear" in name else 0
+    return integers(shape, 0.1, rng) if "wte" in name else integers(shape, gain / np.sqrt(shape[-1]), rng) if gain and len(shape) == 2 else None
+
+
+def mu_config(**changes):
+    return dict(vocab_size=VOCAB, n_encoder_layer=2, n_decoder_layer=2, n_embd=48, qkv_embd=72, n_head=6, n_kv_head=3, hidden_dim=80,
+                block_size=CONTEXT, rope_theta=10000.0, rope_factor=1.0, is_interleaved=False, dual_norm=False, tie_word_embeddings=True,
+                is_encoder_decoder=True, bos_token_id=1, eos_token_id=2, pad_token_id=0) | changes
+
+
+@row
+def mu():
+    """The reference block of Mu: query head h reads KV head h mod 3, heads together wider than the model, biases everywhere."""
+    return pair(Mu, mu_config(block_size=512), source=300, architecture="MuForConditionalGeneration", draw=mu_draw, dtype="bfloat16")
+
+
+@row
+def mu_dual():
+    """Mu with a norm behind each branch too, four layers to two, heads grouped as usual."""
+    return pair(Mu, mu_config(n_encoder_layer=4, dual_norm=True, is_interleaved=True, qkv_embd=48, n_head=4, n_kv_head=2), architecture="MuForConditionalGeneration", draw=mu_draw)
 
 
 def main():

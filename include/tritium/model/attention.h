@@ -26,6 +26,8 @@ class Attention {
     std::size_t q_stride = 0;
     float scale = 1.0f;
     float soft_cap = 0.0f;
+    std::size_t n_keys = 0;        ///< > 0: every query sees keys [0, n_keys), a window away on both sides; 0: causal
+    bool interleaved_heads = false;
   };
 
   static Result<Attention> create(const ModelSpec& spec, std::size_t n_threads, std::size_t max_batch) {
@@ -102,11 +104,23 @@ class Attention {
 
   [[nodiscard]] std::size_t first_key(std::size_t position) const {
     const std::size_t window = batch_.layer->window;
-    return window == 0 || position + 1 <= window ? 0 : position + 1 - window;
+    const std::size_t itself = batch_.n_keys == 0 ? 1 : 0;  // a causal window counts the query, one to both sides does not
+    return window == 0 || position + itself <= window ? 0 : position + itself - window;
+  }
+  /// One past the last key of a query.
+  [[nodiscard]] std::size_t last_key(std::size_t position) const {
+    if (batch_.n_keys == 0) return position + 1;
+    const std::size_t window = batch_.layer->window;
+    return window == 0 ? batch_.n_keys : std::min(batch_.n_keys, position + window + 1);
+  }
+  /// Query head g of those that read a KV head.
+  [[nodiscard]] std::size_t query_head(std::size_t kv_head, std::size_t g) const {
+    const LayerSpec& l = *batch_.layer;
+    return batch_.interleaved_heads ? g * l.n_kv_heads + kv_head : kv_head * (l.n_heads / l.n_kv_heads) + g;
   }
   /// Segments with live keys for a query at `position`.
   [[nodiscard]] Range segments_of(std::size_t position) const {
-    return {first_key(position) / kAttentionSegment, position / kAttentionSegment + 1};
+    return {first_key(position) / kAttentionSegment, (last_key(position) - 1) / kAttentionSegment + 1};
   }
   [[nodiscard]] std::size_t partial_index(std::size_t row, std::size_t head, std::size_t segment) const {
     return (row * batch_.layer->n_heads + head) * max_segments_ + segment;
@@ -115,7 +129,7 @@ class Attention {
     AttentionQuery q;
     q.q = batch_.q + row * batch_.q_stride + head * batch_.layer->head_dim;
     q.first_key = first_key(batch_.first_position + row);
-    q.last_key = batch_.first_position + row + 1;
+    q.last_key = last_key(batch_.first_position + row);
     return q;
   }
   void run_segment(Workspace& workspace, KvCache& cache, std::size_t kv_head, std::size_t segment, const AttentionQuery* queries,
@@ -148,7 +162,7 @@ class Attention {
           const Range live = segments_of(batch_.first_position + r);
           if (segment < live.begin || segment >= live.end) continue;
           for (std::size_t g = 0; g < group; ++g) {
-            const std::size_t head = kv_head * group + g;
+            const std::size_t head = query_head(kv_head, g);
             const std::size_t i = partial_index(r, head, segment - first_segment_);
             AttentionQuery q = query(r, head);
             q.out = partial_out_.data() + i * stride_;
@@ -186,14 +200,14 @@ class Attention {
         const std::size_t head_block = task / l.n_kv_heads % head_blocks;
         const std::size_t first_row = row_block * block_rows;
         const std::size_t last_row = std::min(first_row + block_rows, batch_.rows);
-        const std::size_t first_head = kv_head * group + head_block * block_heads;
+        const std::size_t first_head = head_block * block_heads;  // of those that read kv_head
         const std::size_t n_heads = std::min(block_heads, group - head_block * block_heads);
-        const auto result = [&](std::size_t r, std::size_t h) { return many_.data() + (r * l.n_heads + h) * stride_; };
+        const auto result = [&](std::size_t r, std::size_t g) { return many_.data() + (r * l.n_heads + query_head(kv_head, g)) * stride_; };
         float running_max[kBlockQueries];
         float running_sum[kBlockQueries] = {};
         for (float& m : running_max) m = kLeast;
         for (std::size_t r = first_row; r < last_row; ++r) {
-          std::memset(result(r, first_head), 0, n_heads * stride_ * sizeof(float));
+          for (std::size_t h = 0; h < n_heads; ++h) std::memset(result(r, first_head + h), 0, stride_ * sizeof(float));
         }
         const Range all{segments_of(batch_.first_position + first_row).begin, segments_of(batch_.first_position + last_row - 1).end};
         for (std::size_t s = all.begin; s < all.end; ++s) {
@@ -203,7 +217,7 @@ class Attention {
             const Range live = segments_of(batch_.first_position + r);
             if (s < live.begin || s >= live.end) continue;
             for (std::size_t h = 0; h < n_heads; ++h) {
-              AttentionQuery q = query(r, first_head + h);
+              AttentionQuery q = query(r, query_head(kv_head, first_head + h));
               q.out = out + n * stride_;
               q.max = maxima + n;
               q.sum = sums + n;

@@ -20,6 +20,7 @@ TRITIUM_NAMESPACE_BEGIN
 struct Model {
   ModelSpec spec;
   Weights weights;
+  const PackedMatrix* table = nullptr;  ///< another model's embedding, where this one has none
 };
 
 class Decoder {
@@ -28,6 +29,7 @@ class Decoder {
     std::size_t context = 0;    ///< positions the cache holds; 0: the model's own context
     std::size_t max_batch = 512;  ///< tokens of one forward pass; longer prompts are cut
     KvType kv = KvType::f16;
+    std::size_t memory = 0;  ///< rows of an encoder's result that layers may attend to
   };
   /// Which rows of a batch get logits.
   enum class Logits : std::uint8_t { none, last, all };
@@ -49,12 +51,18 @@ class Decoder {
         d->max_ffn_ = std::max(d->max_ffn_, l.ffn_dim);
         max_k = std::max({max_k, l.n_heads * l.head_dim, l.ffn_dim});
       }
-      max_k = std::max({max_k, spec.moe.ffn_dim, spec.moe.shared_ffn_dim, spec.laurel_rank, spec.per_layer_dim});
+      max_k = std::max({max_k, spec.memory_dim, spec.moe.ffn_dim, spec.moe.shared_ffn_dim, spec.laurel_rank, spec.per_layer_dim});
       d->max_batch_ = batch;
       TRITIUM_ASSIGN(OpContext ops, OpContext::create(executor));
       TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), Moe::gathered_rows(spec, batch), max_k, spec.hidden));
       d->workspace_ = std::make_unique<Workspace>(std::move(workspace));
       TRITIUM_ASSIGN(d->cache_, KvCache::create(spec, context, batch, options.kv));
+      if (spec.memory_dim != 0) {
+        ModelSpec cross;
+        for (const LayerSpec& l : spec.layers) cross.layers.push_back({l.n_heads, l.n_kv_heads, l.head_dim});
+        TRITIUM_ASSIGN(d->memory_cache_, KvCache::create(cross, options.memory, batch, options.kv));
+        d->memory_layers_ = std::move(cross.layers);
+      }
       TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch));
       TRITIUM_ASSIGN(d->moe_, Moe::create(spec, batch));
       TRITIUM_ASSIGN(d->delta_net_, DeltaNet::create(spec, batch));
@@ -116,6 +124,26 @@ class Decoder {
     return true;
   }
 
+  /// What layers attend to beside their own tokens: an encoder's result, (rows, memory_dim). Forgets all tokens.
+  /// Errors: out_of_range (more rows than Options::memory), out_of_memory.
+  Status set_memory(MatrixView<const float> memory) {
+    if (memory.rows == 0 || memory.rows > memory_cache_.capacity()) {
+      return make_error(Errc::out_of_range, "rows of an encoder", "memory", "1 to " + std::to_string(memory_cache_.capacity()), std::to_string(memory.rows));
+    }
+    TRITIUM_TRY(attention_.reserve(memory.rows));
+    for (std::size_t i = 0; i < model_.spec.n_layers(); ++i) {
+      for (std::size_t first = 0; first < memory.rows; first += max_batch_) remember(i, memory, first, std::min(max_batch_, memory.rows - first));
+    }
+    memory_rows_ = memory.rows;
+    position_ = high_water_ = length_ = 0;
+    return {};
+  }
+
+  /// The normalised rows of the last batch, what an encoder is for: (rows, hidden) at `out`.
+  void read_hidden(float* out) {
+    workspace_->for_rows(rows_, [&](std::size_t r) { normalize(model_.weights.output_norm, h(r), model_.spec.hidden, out + r * model_.spec.hidden); });
+  }
+
   /// Runs `tokens` at the next positions and writes logits: vocab floats for each row that has them.
   /// Errors: out_of_range (ids, batch, context), out_of_memory, invalid_file (logits that are not finite).
   Status forward(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
@@ -143,6 +171,7 @@ class Decoder {
       if (spec.laurel_rank != 0) start_laurel(i);
       add_mixed(i);
       if (spec.laurel_rank != 0) add_laurel();
+      if (spec.memory_dim != 0) add_cross(i);
       if (spec.layers[i].moe) {
         add_experts(i);
       } else {
@@ -183,6 +212,7 @@ class Decoder {
                           std::to_string(tokens[i]));
       }
     }
+    if (model_.spec.memory_dim != 0 && memory_rows_ == 0) return Error{Errc::invalid_argument, "a decoder without its encoder's result: set_memory() comes first"};
     return attention_.reserve(position_ + tokens.size());
   }
 
@@ -190,7 +220,7 @@ class Decoder {
     const ModelSpec& spec = model_.spec;
     workspace_->for_rows(rows_, [&](std::size_t r) {
       float* h = h_.data() + r * spec.hidden;
-      model_.weights.embedding.decode_row(static_cast<std::size_t>(tokens[r]), h);
+      (model_.table != nullptr ? *model_.table : model_.weights.embedding).decode_row(static_cast<std::size_t>(tokens[r]), h);
       if (spec.embedding_scale != 1.0f) kernels().scale(h, spec.embedding_scale, spec.hidden);
     });
     if (per_layer_input_.any()) per_layer_input_.begin(*workspace_, model_.weights, tokens, h_.data());
@@ -257,7 +287,47 @@ class Decoder {
     batch.q_stride = max_qkv_;
     batch.scale = model_.spec.attention_scale;
     batch.soft_cap = model_.spec.attention_cap;
+    batch.n_keys = model_.spec.bidirectional ? position_ + first_row_ + rows_ : 0;
+    batch.interleaved_heads = model_.spec.interleaved_heads;
     attention_.run(*workspace_, cache_, batch);
+  }
+
+  /// Keys and values of rows [first, first + m) of an encoder's result, for layer i.
+  void remember(std::size_t i, MatrixView<const float> memory, std::size_t first, std::size_t m) {
+    const LayerSpec& l = model_.spec.layers[i];
+    const std::size_t width = l.n_kv_heads * l.head_dim;
+    outputs_.clear();
+    append_outputs(outputs_, model_.weights.layers[i].cross.kv, {qkv_.data(), m, max_qkv_});
+    workspace_->project(m, model_.spec.memory_dim, [&](std::size_t r, float* out) {
+      std::memcpy(out, memory.row(first + r), model_.spec.memory_dim * sizeof(float));
+    }, outputs_);
+    workspace_->for_rows(m, [&](std::size_t r) {
+      const float* k = qkv_.data() + r * max_qkv_;
+      for (std::size_t head = 0; head < l.n_kv_heads; ++head) {
+        memory_cache_.store(kernels(), i, head, first + r, k + head * l.head_dim, k + width + head * l.head_dim);
+      }
+    });
+  }
+
+  /// h += N_post(W_o attention of N(h) to the encoder's result): neither rotated nor masked.
+  void add_cross(std::size_t i) {
+    const CrossWeights& w = model_.weights.layers[i].cross;
+    const LayerSpec& l = memory_layers_[i];
+    outputs_.clear();
+    append_outputs(outputs_, w.q, {qkv_.data(), rows_, max_qkv_});
+    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.norm, h(r), model_.spec.hidden, out); }, outputs_);
+    Attention::Batch batch;
+    batch.layer = &l;
+    batch.cache_layer = i;
+    batch.rows = rows_;
+    batch.q = qkv_.data();
+    batch.q_stride = max_qkv_;
+    batch.scale = model_.spec.attention_scale;
+    batch.soft_cap = model_.spec.attention_cap;
+    batch.n_keys = memory_rows_;
+    batch.interleaved_heads = model_.spec.interleaved_heads;
+    attention_.run(*workspace_, memory_cache_, batch);
+    add_branch(w.out, w.post_norm, l.n_heads * l.head_dim, [&](std::size_t r, float* out) { attention_.row(kernels(), r, out); });
   }
 
   void mix_recurrently(std::size_t i) {
@@ -460,6 +530,8 @@ class Decoder {
   const Model& model_;
   std::unique_ptr<Workspace> workspace_;
   KvCache cache_;
+  KvCache memory_cache_;                  // keys and values of an encoder's result, of each layer
+  std::vector<LayerSpec> memory_layers_;  // layers as attention to it sees them: without windows
   Attention attention_;
   Moe moe_;
   DeltaNet delta_net_;
@@ -472,6 +544,7 @@ class Decoder {
   std::size_t max_ffn_ = 0;
   std::size_t position_ = 0;    // of the next token
   std::size_t high_water_ = 0;  // furthest position written since the last start
+  std::size_t memory_rows_ = 0;
   std::size_t length_ = 0;      // that rotary embeddings were prepared for
   std::size_t rows_ = 0;        // of the batch under way
   std::size_t first_row_ = 0;   // where its live rows begin

@@ -21,6 +21,7 @@ enum class Role : std::uint8_t {
   token_embedding, output_norm, output,
   attn_norm, attn_q, attn_k, attn_v, attn_qkv, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output, attn_post_norm,
   ffn_norm, ffn_gate, ffn_up, ffn_gate_up, ffn_down, ffn_sub_norm, ffn_post_norm,
+  cross_norm, cross_q, cross_k, cross_v, cross_output, cross_post_norm,
   altup_router, altup_router_norm, altup_predict, altup_correct, altup_out_scale,
   stream_project, stream_unproject,                            // one tensor a stream, or
   streams_project, streams_unproject,                          // (stream, hidden, hidden)

@@ -36,8 +36,17 @@ class Loader {
         used_(checkpoint.tensors().size(), false) {}
 
   Result<std::unique_ptr<Model>> load() {
+    TRITIUM_ASSIGN(ModelSpec spec, read_spec());
+    TRITIUM_ASSIGN(std::unique_ptr<Model> model, load_as(std::move(spec), true));
+    TRITIUM_TRY(refuse_leftovers());
+    TRITIUM_TRY(checkpoint_.check_unchanged());
+    return model;
+  }
+
+  /// One stack of layers; of two that share an embedding only one loads it.
+  Result<std::unique_ptr<Model>> load_as(ModelSpec facts, bool own_embedding) {
     auto model = std::make_unique<Model>();
-    TRITIUM_ASSIGN(model->spec, read_spec());
+    model->spec = std::move(facts);
     ModelSpec& spec = model->spec;
     spec.family = family_.name;
     ternary_ = spec.ternary;
@@ -68,6 +77,7 @@ class Loader {
       weights.layers.push_back(std::move(layer));
     }
     TRITIUM_ASSIGN(const StoredMatrix table, stored(*embedding.weight));
+    if (!own_embedding) return model;
     if (spec.tied_head) {
       TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, options_.head.value_or(keep_format(table))));
     } else {
@@ -79,9 +89,25 @@ class Loader {
         TRITIUM_ASSIGN(weights.head.bias, load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
       }
     }
-    TRITIUM_TRY(refuse_leftovers());
-    TRITIUM_TRY(checkpoint_.check_unchanged());
     return model;
+  }
+
+  /// What another loader of the same checkpoint has taken is not left over.
+  void adopt(const Loader& other) {
+    for (std::size_t i = 0; i < used_.size(); ++i) used_[i] = used_[i] || other.used_[i];
+  }
+
+  /// A tensor that no role asked for means that the graph would leave something out.
+  [[nodiscard]] Status refuse_leftovers() const {
+    for (std::size_t i = 0; i < used_.size(); ++i) {
+      const std::string_view name = checkpoint_.tensors()[i].name;
+      if (used_[i] || name.ends_with("rotary_emb.inv_freq")) continue;
+      if (is_beside_the_text_model(name)) continue;
+      if (is_gguf() && belongs_to_draft(name)) continue;
+      return make_error(Errc::unsupported, "the file has a tensor that this family does not use", where(checkpoint_.tensors()[i]),
+                        "a tensor of " + std::string(family_.name), "another");
+    }
+    return {};
   }
 
  private:
@@ -339,19 +365,6 @@ class Loader {
     return false;
   }
 
-  /// A tensor that no role asked for means that the graph would leave something out.
-  [[nodiscard]] Status refuse_leftovers() const {
-    for (std::size_t i = 0; i < used_.size(); ++i) {
-      const std::string_view name = checkpoint_.tensors()[i].name;
-      if (used_[i] || name.ends_with("rotary_emb.inv_freq")) continue;
-      if (is_beside_the_text_model(name)) continue;
-      if (is_gguf() && belongs_to_draft(name)) continue;
-      return make_error(Errc::unsupported, "the file has a tensor that this family does not use", where(checkpoint_.tensors()[i]),
-                        "a tensor of " + std::string(family_.name), "another");
-    }
-    return {};
-  }
-
   /// Rotary divisors that a GGUF file keeps as tensors.
   Status read_divisors(ModelSpec& spec) {
     for (RopeSpec& rope : spec.ropes) {
@@ -571,6 +584,9 @@ class Loader {
       TRITIUM_ASSIGN(w.down, load_linear(Role::ffn_down, i, spec.hidden, l.ffn_dim));
     }
     TRITIUM_ASSIGN(w.ffn_post_norm, load_norm(Role::ffn_post_norm, i, spec.hidden));
+    if (spec.memory_dim != 0) {
+      TRITIUM_ASSIGN(w.cross, load_cross(spec, l, i));
+    }
     if (spec.laurel_rank != 0) {
       TRITIUM_ASSIGN(w.laurel_left, load_linear(Role::laurel_left, i, spec.laurel_rank, spec.hidden));
       TRITIUM_ASSIGN(w.laurel_right, load_linear(Role::laurel_right, i, spec.hidden, spec.laurel_rank));
@@ -589,6 +605,21 @@ class Loader {
       TRITIUM_ASSIGN(const Array<float> value, load_vector(*scale.weight, 1, 1));
       w.out_scale = value[0];
     }
+    return w;
+  }
+
+  Result<CrossWeights> load_cross(const ModelSpec& spec, const LayerSpec& l, std::size_t i) {
+    const std::size_t nq = l.n_heads * l.head_dim;
+    const std::size_t nkv = l.n_kv_heads * l.head_dim;
+    CrossWeights w;
+    TRITIUM_ASSIGN(w.norm, load_norm(Role::cross_norm, i, spec.hidden));
+    TRITIUM_ASSIGN(w.q, load_linear(Role::cross_q, i, nq, spec.hidden));
+    TRITIUM_ASSIGN(Matrix k, bind_matrix(Role::cross_k, i, nkv, spec.memory_dim));
+    TRITIUM_ASSIGN(Matrix v, bind_matrix(Role::cross_v, i, nkv, spec.memory_dim));
+    Matrix both[] = {std::move(k), std::move(v)};
+    TRITIUM_ASSIGN(w.kv, pack_linear(both));
+    TRITIUM_ASSIGN(w.out, load_linear(Role::cross_output, i, spec.hidden, nq));
+    TRITIUM_ASSIGN(w.post_norm, load_norm(Role::cross_post_norm, i, spec.hidden));
     return w;
   }
 

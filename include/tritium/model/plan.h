@@ -177,6 +177,12 @@ constexpr std::string_view role_name(Role role) {
     case Role::ffn_down: return "ffn_down";
     case Role::ffn_sub_norm: return "ffn_sub_norm";
     case Role::ffn_post_norm: return "ffn_post_norm";
+    case Role::cross_norm: return "cross_norm";
+    case Role::cross_q: return "cross_q";
+    case Role::cross_k: return "cross_k";
+    case Role::cross_v: return "cross_v";
+    case Role::cross_output: return "cross_output";
+    case Role::cross_post_norm: return "cross_post_norm";
     case Role::altup_router: return "altup_router";
     case Role::altup_router_norm: return "altup_router_norm";
     case Role::altup_predict: return "altup_predict";

@@ -143,6 +143,9 @@ struct ModelSpec {
   std::size_t laurel_rank = 0;       ///< > 0: a low-rank branch beside attention: h = (h + x + N(W_r W_l x)) / sqrt(2), x = N(h)
   std::size_t per_layer_dim = 0;     ///< > 0: each layer adds what it makes of its slice of a second embedding
   std::size_t per_layer_vocab = 0;   ///< rows of that embedding
+  bool bidirectional = false;        ///< an encoder: the tokens of a batch all see each other; a window reaches to both sides
+  std::size_t memory_dim = 0;        ///< > 0: layers also attend to rows of this width, an encoder's result
+  bool interleaved_heads = false;    ///< query head h reads KV head h mod n_kv_heads, not h / (n_heads / n_kv_heads)
   bool value_norm = false;           ///< values are RMS-normalised without a weight
   std::size_t log_n_context = 0;     ///< > 0: queries past it are scaled by ln(position + 1) / ln(log_n_context)
   TernaryScale ternary = TernaryScale::none;  ///< linear layers are BitLinears: what is stored beside their codes

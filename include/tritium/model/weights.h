@@ -71,6 +71,15 @@ struct AltUpWeights {
   Array<float> out_scale;  ///< (hidden) of what the per-layer input reads; empty: 1
 };
 
+/// Attention to an encoder's result.
+struct CrossWeights {
+  Norm norm;
+  Linear q;    ///< (n_heads * head_dim, hidden)
+  Linear kv;   ///< rows: n_kv_heads * head_dim of k, then of v; (., memory_dim)
+  Linear out;  ///< (hidden, n_heads * head_dim)
+  Norm post_norm;
+};
+
 struct LayerWeights {
   Norm attn_norm;       ///< before attention (and, in a parallel layer, before the MLP)
   Linear qkv;           ///< rows: n_heads * head_dim of q, then n_kv_heads * head_dim of k, of v; a gate's rows last
@@ -86,6 +95,7 @@ struct LayerWeights {
   Linear down;
   MoeWeights moe;       ///< instead of gate, up and down
   Norm ffn_post_norm;
+  CrossWeights cross;
   AltUpWeights altup;
   Linear laurel_left, laurel_right;  ///< (rank, hidden), (hidden, rank)
   Norm laurel_post_norm;
@@ -115,7 +125,7 @@ struct Weights {
       const DeltaNetWeights& d = layer.delta_net;
       const MoeWeights& m = layer.moe;
       for (const Linear* linear : {&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.gate, &layer.up, &layer.down, &d.qkv, &d.z, &d.ba,
-                                   &d.out, &layer.altup.router, &layer.laurel_left, &layer.laurel_right,
+                                   &d.out, &layer.cross.q, &layer.cross.out, &layer.altup.router, &layer.laurel_left, &layer.laurel_right,
                                    &layer.per_layer_gate, &layer.per_layer_output, &m.router, &m.shared_router, &m.shared_gate_up, &m.shared_gate, &m.shared_up, &m.shared_down}) {
         bytes += linear->bytes();
       }
