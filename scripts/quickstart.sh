@@ -5,7 +5,7 @@
 #   scripts/quickstart.sh [PROMPT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-prompt=${1:-The capital of France is}
+prompt=${1:-Gravity is}
 scripts/setup.sh
 [ -f build/deps/env.sh ] && . build/deps/env.sh
 cmake --preset release -DTRITIUM_BUILD_TESTS=OFF -DTRITIUM_BUILD_BENCH=OFF -B build/release >/dev/null

@@ -13,6 +13,7 @@
 #include "tritium/format/ternary_quantize.h"
 #include "tritium/model/decoder.h"
 #include "tritium/model/families.h"
+#include "tritium/ops/selftest.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -422,6 +423,8 @@ class Loader {
     return pack_stored(std::span(parts.begin(), parts.size()), format, interleaved);
   }
   Result<PackedMatrix> pack_stored(std::span<const StoredMatrix> parts, PackFormat format, bool interleaved = false) {
+    TRITIUM_ASSIGN(const IsaChoice isa, active_isa());
+    TRITIUM_TRY(self_test_once(*kernel_table(isa.tier), {&format, 1}));  // a kernel that is wrong must not talk
     Result<PackedMatrix> packed = pack(parts.data(), parts.size(), format, interleaved, executor_);
     if (!packed.ok()) {
       for (const TensorSource& t : checkpoint_.tensors()) {

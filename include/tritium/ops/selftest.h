@@ -10,6 +10,8 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -338,6 +340,25 @@ inline Result<SelfTestReport> self_test(Tier tier, std::span<const PackFormat> f
     return make_error(Errc::unsupported, "self-test", info(tier).name, "a tier that runs here", reason);
   }
   return self_test(*kernel_table(tier), info(tier).name, formats);
+}
+
+/// Those of `formats` that this process has not tested on `table` yet. Thread-safe. Errors: as self_test().
+inline Status self_test_once(const KernelTable& table, std::span<const PackFormat> formats) {
+  return no_throw([&]() -> Status {
+    static std::mutex mutex;
+    static std::map<const KernelTable*, std::array<bool, kPackFormatCount>> tested;
+    const std::lock_guard lock(mutex);
+    std::array<bool, kPackFormatCount>& done = tested[&table];
+    std::vector<PackFormat> untested;
+    for (const PackFormat format : formats) {
+      if (!done[static_cast<std::size_t>(format)]) untested.push_back(format);
+    }
+    if (untested.empty()) return {};
+    const Result<SelfTestReport> report = self_test(table, table.tier == nullptr ? "kernels" : table.tier, untested);
+    if (!report.ok()) return report.error();
+    for (const PackFormat format : untested) done[static_cast<std::size_t>(format)] = true;
+    return {};
+  });
 }
 
 /// Every format of the catalogue: under 100 ms.

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds llama.cpp's llama-bench for this machine, from the source package of llama-cpp-python (its pinned revision).
+#
+#   bench/rivals/get-llama-cpp.sh            into build/rivals/llama.cpp; prints the path of llama-bench
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+die() { printf 'get-llama-cpp: error: %s\n' "$*" >&2; exit 1; }
+version=0.3.36
+folder=$PWD/build/rivals
+binary=$folder/llama.cpp/bin/llama-bench
+if [ ! -x "$binary" ]; then
+  [ -f build/deps/env.sh ] && . build/deps/env.sh
+  mkdir -p "$folder"
+  archive=$folder/llama_cpp_python-$version.tar.gz
+  if [ ! -f "$archive" ]; then
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-binary :all: \
+      -d "$folder" "llama-cpp-python==$version" >&2 || true   # the source is there even where its metadata step fails
+    [ -f "$archive" ] || die "the source package llama-cpp-python==$version could not be downloaded"
+  fi
+  tar -xzf "$archive" -C "$folder"
+  cmake -S "$folder/llama_cpp_python-$version/vendor/llama.cpp" -B "$folder/llama.cpp" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+    -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF >&2
+  cmake --build "$folder/llama.cpp" --target llama-bench -j "$(nproc)" >&2
+fi
+echo "$binary"
