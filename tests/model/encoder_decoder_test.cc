@@ -2,7 +2,6 @@
 // Encoder-decoders: every folder of tests/data/golden_pairs against its reference, and against itself however it is computed.
 
 #include <cstdio>
-#include <fstream>
 
 #include "support/golden_models.h"
 #include "tritium/core/thread_pool.h"

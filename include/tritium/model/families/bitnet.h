@@ -42,7 +42,7 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
 }
 
 inline Result<ModelSpec> from_config(const JsonObject& config) {
-  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.norm_eps = 1e-5, .context = 2048}));
+  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.norm_eps = 1e-5, .context = 2048, .ternary = true}));
   TRITIUM_ASSIGN(const std::string activation, facts.keys.text_or("hidden_act", "relu2"));
   if (activation != "silu") TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_act", "relu2"));
   TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.base = 500000.0}));

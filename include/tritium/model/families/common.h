@@ -23,6 +23,14 @@ struct CommonFacts {
   detail::Facts<Source> keys;
 };
 
+/// What a family's files may hold beyond the plain block. A file that has another of these is refused, not run without it.
+struct GgufFeatures {
+  bool window = false;
+  bool experts = false;
+  bool score_cap = false;
+  bool logit_cap = false;
+};
+
 /// What a family's configuration class takes when a key is missing.
 struct ConfigDefaults {
   bool tied = false;
@@ -30,6 +38,7 @@ struct ConfigDefaults {
   std::size_t context = 2048;
   NormKind norm = NormKind::rms;
   std::size_t head_dim = 0;  ///< 0: hidden / heads
+  bool ternary = false;      ///< the family may be made of BitLinears (quantization_config)
 };
 
 namespace detail {
@@ -70,7 +79,26 @@ inline Result<std::vector<std::size_t>> per_layer(const GgufFacts& keys, std::st
 
 }  // namespace detail
 
-inline Result<CommonFacts<GgufFile>> read_gguf_facts(const GgufFile& file, std::string_view architecture) {
+/// Refuses keys that change what is computed and that this family's graph does not have.
+inline Status refuse_other_features(const detail::GgufFacts& keys, std::size_t context, const GgufFeatures& features) {
+  TRITIUM_TRY(keys.only<bool>("attention.causal", true));
+  TRITIUM_TRY(keys.only<std::uint64_t>("pooling_type", 0));
+  for (const std::string_view scale : {"logit_scale", "residual_scale", "embedding_scale"}) TRITIUM_TRY(keys.only<double>(scale, 1.0));
+  TRITIUM_TRY(keys.only<double>("attention.scale", 0.0));
+  TRITIUM_TRY(keys.only<double>("attention.max_alibi_bias", 0.0));
+  TRITIUM_TRY(keys.only<double>("attention.clamp_kqv", 0.0));
+  TRITIUM_TRY(keys.only<bool>("use_parallel_residual", false));
+  if (!features.experts) TRITIUM_TRY(keys.only<std::uint64_t>("expert_count", 0));
+  if (!features.score_cap) TRITIUM_TRY(keys.only<double>("attn_logit_softcapping", 0.0));
+  if (!features.logit_cap) TRITIUM_TRY(keys.only<double>("final_logit_softcapping", 0.0));
+  if (!features.window && keys.has("attention.sliding_window")) {
+    TRITIUM_ASSIGN(const std::size_t window, keys.size("attention.sliding_window", 0, kMaxContext));
+    if (window < context) TRITIUM_TRY(keys.only<std::uint64_t>("attention.sliding_window", 0));
+  }
+  return {};
+}
+
+inline Result<CommonFacts<GgufFile>> read_gguf_facts(const GgufFile& file, std::string_view architecture, const GgufFeatures& features = {}) {
   CommonFacts<GgufFile> facts{{}, detail::facts_of(file, architecture)};
   const detail::GgufFacts& keys = facts.keys;
   ModelSpec& spec = facts.spec;
@@ -95,6 +123,7 @@ inline Result<CommonFacts<GgufFile>> read_gguf_facts(const GgufFile& file, std::
   spec.layers.resize(n_layers - spec.draft_layers);
   for (std::size_t i = 0; i < spec.n_layers(); ++i) spec.layers[i] = {heads[i], kv_heads[i], head_dim, ffn[i], 0, 0};
   TRITIUM_TRY(detail::check_heads(spec, keys.where()));
+  TRITIUM_TRY(refuse_other_features(keys, spec.context, features));
   return facts;
 }
 
@@ -144,6 +173,10 @@ inline Result<CommonFacts<JsonObject>> read_config_facts(const JsonObject& confi
     TRITIUM_ASSIGN(const std::vector<std::string_view> names, config.get_array<std::string_view>("architectures"));
     if (!names.empty()) spec.architecture = names[0];
   }
+  if (!defaults.ternary && config.find("quantization_config") != nullptr) {
+    return make_error(Errc::unsupported, "unsupported model", keys.where() + ", key \"quantization_config\"", "none for this family", "one");
+  }
+  TRITIUM_TRY(keys.only<bool>("is_causal", true));
   TRITIUM_ASSIGN(spec.hidden, keys.size("hidden_size", 1, kMaxWidth));
   TRITIUM_ASSIGN(spec.vocab, keys.size("vocab_size", 1, kMaxVocab));
   TRITIUM_ASSIGN(spec.context, keys.size_or("max_position_embeddings", defaults.context, 1, kMaxContext));
@@ -183,6 +216,7 @@ struct RopeDefaults {
   double partial = 1.0;              ///< partial_rotary_factor
   std::size_t original_context = 0;  ///< 0: the model's context
   bool phi = false;                  ///< "su" and "yarn" mean longrope in the Phi-3 line
+  bool may_be_partial = false;       ///< the family rotates a part of a head; in another the key is refused
 };
 
 /// An object with rope_type (or type) and its numbers: rope_scaling, or rope_parameters with rope_theta inside.
@@ -192,6 +226,7 @@ inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const Com
   RopeSpec rope;
   TRITIUM_ASSIGN(rope.base, keys.number_or("rope_theta", defaults.base, 1.0, 1e12));
   TRITIUM_ASSIGN(const double partial, keys.number_or("partial_rotary_factor", defaults.partial, 0.0, 1.0));
+  if (!defaults.may_be_partial) TRITIUM_TRY(keys.only<double>("partial_rotary_factor", 1.0));
   rope.rotary_dim = static_cast<std::size_t>(static_cast<double>(head_dim) * partial) / 2 * 2;
   TRITIUM_ASSIGN(std::string type, keys.text_or(keys.has("rope_type") ? "rope_type" : "type", "default"));
   if (type == "su" || (defaults.phi && type == "yarn")) type = "longrope";
@@ -246,6 +281,7 @@ inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const Com
 inline Result<RopeSpec> read_config_rope(const JsonObject& config, const CommonFacts<JsonObject>& facts, RopeDefaults defaults) {
   TRITIUM_ASSIGN(defaults.base, facts.keys.number_or("rope_theta", defaults.base, 1.0, 1e12));
   TRITIUM_ASSIGN(defaults.partial, facts.keys.number_or("partial_rotary_factor", defaults.partial, 0.0, 1.0));
+  if (!defaults.may_be_partial) TRITIUM_TRY(facts.keys.only<double>("partial_rotary_factor", 1.0));
   TRITIUM_ASSIGN(defaults.original_context, facts.keys.size_or("original_max_position_embeddings", defaults.original_context, 0, kMaxContext));
   for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
     if (config.find(key) == nullptr) continue;
@@ -359,6 +395,13 @@ inline Result<TernaryScale> read_bitnet_quantization(const JsonObject& config) {
   const detail::ConfigFacts keys = detail::facts_of(object);
   TRITIUM_TRY(keys.only<std::string_view>("quant_method", "bitnet"));
   TRITIUM_TRY(keys.only<bool>("use_rms_norm", false));
+  if (object.find("modules_to_not_convert") != nullptr) {
+    TRITIUM_ASSIGN(const std::vector<std::string_view> kept, object.get_array<std::string_view>("modules_to_not_convert"));
+    for (const std::string_view name : kept) {
+      if (name == "lm_head") continue;
+      return make_error(Errc::unsupported, "unsupported model", keys.where() + ", key \"modules_to_not_convert\"", "lm_head alone", printable(name));
+    }
+  }
   TRITIUM_ASSIGN(const std::string linear_class, keys.text_or("linear_class", "bitlinear"));
   TRITIUM_ASSIGN(const std::string mode, keys.text_or("quantization_mode", "offline"));
   if (linear_class == "bitlinear") return TernaryScale::divide;

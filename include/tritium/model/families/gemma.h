@@ -67,7 +67,7 @@ inline Result<ModelSpec> from_config_1(const JsonObject& config) {
 }
 
 inline Result<ModelSpec> from_gguf_2(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma2"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma2", {.window = true, .score_cap = true, .logit_cap = true}));
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 10000.0));
   TRITIUM_ASSIGN(const double attention_cap, facts.keys.number_or("attn_logit_softcapping", 50.0, 0.0, 1e6));

@@ -95,7 +95,7 @@ inline Result<Ropes> read_config_ropes(const JsonObject& config, const CommonFac
 }
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma3"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma3", {.window = true, .logit_cap = true}));
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 1000000.0));
   const std::string_view local_key = facts.keys.has("rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base";

@@ -65,7 +65,7 @@ inline void finish_scales(ModelSpec& spec) {
 }
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma3n"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma3n", {.window = true, .logit_cap = true}));
   const detail::GgufFacts& keys = facts.keys;
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 1000000.0));

@@ -49,10 +49,9 @@ inline void finish(ModelSpec& spec, RopeSpec global_rope, RopeSpec local_rope, s
 }
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma4"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma4", {.window = true, .logit_cap = true}));
   const detail::GgufFacts& keys = facts.keys;
   ModelSpec& spec = facts.spec;
-  TRITIUM_TRY(keys.only<std::uint64_t>("expert_count", 0));
   TRITIUM_ASSIGN(RopeSpec global_rope, read_gguf_rope(file, facts, 1000000.0));
   const std::size_t wide = spec.layers[0].head_dim;
   TRITIUM_ASSIGN(const std::size_t narrow, keys.size_or("attention.key_length_swa", wide, 2, kMaxHeadDim));

@@ -36,8 +36,7 @@ inline constexpr TensorName kHfNames[] = {
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "llama"));
-  TRITIUM_TRY(facts.keys.only<std::uint64_t>("expert_count", 0));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "llama", {.window = true}));
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 10000.0));
   spec.ropes.push_back(std::move(rope));
@@ -47,7 +46,7 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
 }
 
 inline Result<ModelSpec> from_config(const JsonObject& config) {
-  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config));
+  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.ternary = true}));
   TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_act", "silu"));
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {}));

@@ -60,7 +60,7 @@ inline Result<ModelSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.norm_eps = 1e-5, .norm = NormKind::layer}));
   TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_act", "gelu_new"));
   TRITIUM_TRY(facts.keys.only<bool>("qk_layernorm", false));
-  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.partial = 0.5}));
+  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.partial = 0.5, .may_be_partial = true}));
   facts.spec.ropes.push_back(std::move(rope));
   finish(facts.spec);
   return std::move(facts.spec);

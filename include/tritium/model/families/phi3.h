@@ -33,7 +33,7 @@ inline void set_window(ModelSpec& spec, std::size_t window) {
 }
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "phi3"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "phi3", {.window = true}));
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 10000.0));
   rope.magnitude = 1.0;
   if (file.find_tensor("rope_factors_long.weight") != nullptr) {
@@ -51,7 +51,7 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
 inline Result<ModelSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.norm_eps = 1e-5, .context = 4096}));
   TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_act", "silu"));
-  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.original_context = 4096, .phi = true}));
+  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.original_context = 4096, .phi = true, .may_be_partial = true}));
   facts.spec.ropes.push_back(std::move(rope));
   TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("sliding_window", 0, 0, kMaxContext));
   set_window(facts.spec, window);

@@ -58,7 +58,7 @@ inline void finish(ModelSpec& spec, RopeSpec rope, std::size_t window) {
 }
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "phimoe"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "phimoe", {.window = true, .experts = true}));
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 10000.0));
   if (file.find_tensor("rope_factors_long.weight") != nullptr) {
     rope.scaling = RopeScaling::longrope;

@@ -37,10 +37,9 @@ inline constexpr TensorName kHfNames[] = {
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "qwen2moe"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "qwen2moe", {.experts = true}));
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 1000000.0));
   facts.spec.ropes.push_back(std::move(rope));
-  TRITIUM_TRY(facts.keys.only<std::uint64_t>("attention.sliding_window", 0));
   TRITIUM_TRY(read_gguf_experts(file, facts, Router::softmax));
   TRITIUM_ASSIGN(facts.spec.moe.shared_ffn_dim, facts.keys.size_or("expert_shared_feed_forward_length", facts.spec.layers[0].ffn_dim, 1, kMaxWidth));
   return std::move(facts.spec);

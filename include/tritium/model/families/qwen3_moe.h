@@ -31,10 +31,9 @@ inline constexpr TensorName kHfNames[] = {
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "qwen3moe"));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "qwen3moe", {.experts = true}));
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 1000000.0));
   facts.spec.ropes.push_back(std::move(rope));
-  TRITIUM_TRY(facts.keys.only<std::uint64_t>("attention.sliding_window", 0));
   TRITIUM_TRY(read_gguf_experts(file, facts, Router::softmax_renorm));
   return std::move(facts.spec);
 }

@@ -64,7 +64,7 @@ inline void finish(ModelSpec& spec, RopeSpec rope) {
 
 /// The hybrid's facts: recurrent layers are those with a convolution.
 inline Result<CommonFacts<GgufFile>> read_gguf_hybrid(const GgufFile& file, std::string_view architecture, bool tiled_value_heads) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, architecture));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, architecture, {.experts = architecture != "qwen35"}));
   const detail::GgufFacts& keys = facts.keys;
   ModelSpec& spec = facts.spec;
   DeltaNetSpec& s = spec.delta_net;
@@ -108,7 +108,7 @@ inline Result<CommonFacts<JsonObject>> read_config_hybrid(const JsonObject& conf
     TRITIUM_ASSIGN(const std::vector<bool> full, read_layer_types(config, spec.n_layers(), "linear_attention"));
     for (std::size_t i = 0; i < full.size(); ++i) spec.layers[i].mixer = full[i] ? Mixer::attention : Mixer::delta_net;
   }
-  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.partial = 0.25}));
+  TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.partial = 0.25, .may_be_partial = true}));
   finish(spec, std::move(rope));
   return facts;
 }

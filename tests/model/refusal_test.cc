@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every fact of a file that changes what a model computes is computed, or refused with the key's name: never left out.
+
+#include <set>
+
+#include "support/golden_models.h"
+#include "tritium/model/load_encoder_decoder.h"
+
+using namespace tritium;
+
+namespace {
+
+/// A golden folder with another config.json: `edits` replaces keys, null removes them.
+class EditedFolder {
+ public:
+  EditedFolder(const std::string& row, const Json& edits) {
+    for (const auto& entry : std::filesystem::directory_iterator(row)) {
+      const std::string name = entry.path().filename().string();
+      if (name.ends_with(".safetensors") || name.ends_with(".index.json")) std::filesystem::copy(entry.path(), folder_ / name);
+    }
+    Json config = value_of(read_json_file(row + "/config.json", {}));
+    for (const auto& [key, value] : edits.items()) {
+      Json& target = config.contains("text_config") ? config["text_config"] : config;
+      if (value.is_null()) target.erase(key);
+      else target[key] = value;
+    }
+    write_file(folder_ / "config.json", config.dump());
+  }
+  [[nodiscard]] Result<std::unique_ptr<Model>> load() const {
+    const Checkpoint checkpoint = value_of(Checkpoint::open(folder_.path()));
+    return load_model(checkpoint, {}, {});
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+struct Refusal {
+  const char* row;
+  const char* edits;
+  const char* named;  ///< what the message must name
+};
+
+const Refusal kRefusals[] = {
+    {"llama", R"({"hidden_act": "gelu"})", "hidden_act"},
+    {"llama", R"({"rope_scaling": {"rope_type": "newest", "factor": 2.0}})", "rope_type"},
+    {"llama", R"({"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "mscale_all_dim": 0.7}})", "mscale_all_dim"},
+    {"llama", R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor"},
+    {"llama", R"({"is_causal": false})", "is_causal"},
+    {"llama", R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})", "quant_method"},
+    {"llama", R"({"quantization_config": {"quant_method": "bitnet", "use_rms_norm": true}})", "use_rms_norm"},
+    {"llama", R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "another"}})", "linear_class"},
+    {"llama", R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "both"}})", "quantization_mode"},
+    {"llama", R"({"quantization_config": {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head", "model.layers.0.mlp"]}})", "modules_to_not_convert"},
+    {"llama", R"({"architectures": ["LlamaForSequenceClassification"]})", "LlamaForSequenceClassification"},
+    {"llama", R"({"num_hidden_layers": 1})", "model.layers.1"},
+    {"llama", R"({"head_dim": 16})", "expected [32"},
+    {"qwen2", R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}})", "quantization_config"},
+    {"qwen3", R"({"hidden_act": "relu"})", "hidden_act"},
+    {"qwen3", R"({"layer_types": ["sliding_attention", "full_attention"]})", "layer_types"},
+    {"qwen3", R"({"layer_types": ["linear_attention", "full_attention"]})", "layer_types"},
+    {"qwen3-moe", R"({"num_experts_per_tok": 7})", "num_experts_per_tok"},
+    {"qwen2-moe", R"({"hidden_act": "gelu"})", "hidden_act"},
+    {"phimoe", R"({"num_experts_per_tok": 3})", "num_experts_per_tok"},
+    {"phimoe", R"({"rope_scaling": {"rope_type": "linear", "factor": 2.0}})", "rope_type"},
+    {"phi", R"({"qk_layernorm": true})", "qk_layernorm"},
+    {"phi", R"({"hidden_act": "gelu"})", "hidden_act"},
+    {"phi3", R"({"hidden_act": "gelu"})", "hidden_act"},
+    {"phi3-long", R"({"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}})", "short_factor"},
+    {"qwen", R"({"no_bias": false})", "no_bias"},
+    {"qwen", R"({"rotary_pct": 0.5})", "rotary_pct"},
+    {"qwen", R"({"intermediate_size": 111})", "intermediate_size"},
+    {"qwen3-next", R"({"attn_output_gate": false})", "attn_output_gate"},
+    {"qwen3-next", R"({"linear_num_value_heads": 3})", "value heads"},
+    {"qwen3-5", R"({"linear_conv_kernel_dim": 9})", "linear_conv_kernel_dim"},
+    {"smollm3", R"({"no_rope_layers": [1, 1]})", "no_rope_layers"},
+    {"gemma", R"({"hidden_activation": "gelu"})", "hidden_activation"},
+    {"gemma", R"({"use_bidirectional_attention": true})", "use_bidirectional_attention"},
+    {"gemma2", R"({"hidden_activation": "silu"})", "hidden_activation"},
+    {"gemma3", R"({"attn_logit_softcapping": 50.0})", "attn_logit_softcapping"},
+    {"gemma3", R"({"use_bidirectional_attention": true})", "use_bidirectional_attention"},
+    {"gemma3-scaled", R"({"hidden_activation": "relu"})", "hidden_activation"},
+    {"gemma3n", R"({"altup_active_idx": 1})", "altup_active_idx"},
+    {"gemma3n", R"({"altup_correct_scale": false})", "altup_correct_scale"},
+    {"gemma3n", R"({"activation_sparsity_pattern": [0.5]})", "activation_sparsity_pattern"},
+    {"gemma3n", R"({"num_kv_shared_layers": 5})", "num_kv_shared_layers"},
+    {"gemma4", R"({"enable_moe_block": true})", "enable_moe_block"},
+    {"gemma4", R"({"use_bidirectional_attention": "all"})", "use_bidirectional_attention"},
+    {"gemma4", R"({"attention_bias": true})", "attention_bias"},
+    {"bitnet", R"({"hidden_act": "gelu"})", "hidden_act"},
+};
+
+}  // namespace
+
+TEST_CASE("facts of config.json that a graph does not compute are refused by name", "[refusal]") {
+  for (const Refusal& refusal : kRefusals) {
+    INFO(refusal.row << " with " << refusal.edits);
+    const EditedFolder folder(std::string(TRITIUM_TEST_DATA "/golden/") + refusal.row, Json::parse(refusal.edits));
+    const Error error = error_of(folder.load());
+    INFO(error.message);
+    CHECK((error.code == Errc::unsupported || error.code == Errc::invalid_file));
+    CHECK(contains(error.message, refusal.named));
+    CHECK(is_one_printable_line(error.message));
+  }
+}
+
+TEST_CASE("an unchanged copy of a golden folder loads", "[refusal]") {  // the refusals are the edits' doing
+  std::set<std::string> rows;
+  for (const Refusal& refusal : kRefusals) rows.insert(refusal.row);
+  for (const std::string& row : rows) {
+    INFO(row);
+    const EditedFolder folder(TRITIUM_TEST_DATA "/golden/" + row, Json::object());
+    value_of(folder.load());
+  }
+}
+
+TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by name", "[refusal]") {
+  struct Extra {
+    const char* architecture;
+    const char* key;
+    double value;
+  };
+  const Extra extras[] = {
+      {"llama", "llama.expert_count", 8}, {"llama", "llama.final_logit_softcapping", 30}, {"llama", "llama.attn_logit_softcapping", 50},
+      {"llama", "llama.logit_scale", 0.5}, {"llama", "llama.residual_scale", 0.5}, {"llama", "llama.embedding_scale", 12}, {"llama", "llama.attention.scale", 0.1},
+      {"qwen2", "qwen2.attention.sliding_window", 16}, {"qwen3", "qwen3.attention.sliding_window", 16}, {"qwen3", "qwen3.expert_count", 4},
+      {"smollm3", "smollm3.attention.sliding_window", 16}, {"phi2", "phi2.final_logit_softcapping", 30}, {"gemma", "gemma.attention.sliding_window", 16},
+      {"gemma3", "gemma3.attn_logit_softcapping", 50}, {"gemma4", "gemma4.expert_count", 128}, {"bitnet-b1.58", "bitnet-b1.58.logit_scale", 2},
+  };
+  TemporaryFolder folder;
+  for (const Extra& extra : extras) {
+    for (const bool with : {false, true}) {
+      INFO(extra.key << (with ? " is there" : " is not"));
+      GgufWriter writer;
+      const std::string a = std::string(extra.architecture) + ".";
+      require_ok(writer.set("general.architecture", std::string_view(extra.architecture)));
+      for (const auto& [key, value] : std::initializer_list<std::pair<const char*, std::uint32_t>>{
+               {"block_count", 2}, {"embedding_length", 64}, {"context_length", 64}, {"feed_forward_length", 64}, {"attention.head_count", 4}}) {
+        require_ok(writer.set(a + key, value));
+      }
+      require_ok(writer.set(a + "attention.layer_norm_rms_epsilon", 1e-6f));
+      if (a == "gemma3." || a == "gemma4.") require_ok(writer.set(a + "attention.sliding_window", std::uint32_t{8}));
+      if (with && extra.value == static_cast<double>(static_cast<std::uint32_t>(extra.value))) require_ok(writer.set(extra.key, static_cast<std::uint32_t>(extra.value)));
+      else if (with) require_ok(writer.set(extra.key, static_cast<float>(extra.value)));
+      const std::string path = folder / "facts.gguf";
+      require_ok(writer.begin(path));
+      require_ok(writer.finish());
+      const GgufFile file = value_of(GgufFile::open(path));
+      const Family* family = nullptr;
+      for (const Family* known : kFamilies) {
+        for (const std::string_view name : known->gguf_architectures) family = name == extra.architecture ? known : family;
+      }
+      REQUIRE(family != nullptr);
+      const Result<ModelSpec> spec = family->from_gguf(file);
+      if (!with) {
+        value_of(spec);
+        continue;
+      }
+      const Error error = error_of(spec);
+      CHECK(error.code == Errc::unsupported);
+      CHECK(contains(error.message, extra.key));
+    }
+  }
+}
+
+TEST_CASE("tensors that the graph does not use, or that are missing, are refused by name", "[refusal]") {
+  TemporaryFolder folder;
+  std::filesystem::copy(TRITIUM_TEST_DATA "/golden/qwen2/model.safetensors", folder / "model.safetensors");
+  Json config = value_of(read_json_file(TRITIUM_TEST_DATA "/golden/qwen2/config.json", {}));
+  config["architectures"] = {"GemmaForCausalLM"};
+  config["hidden_activation"] = "gelu_pytorch_tanh";
+  config["head_dim"] = 16;
+  write_file(folder / "config.json", config.dump());
+  const Error error = error_of(load_model(value_of(Checkpoint::open(folder.path())), {}, {}));
+  CHECK(error.code == Errc::unsupported);
+  CHECK(contains(error.message, "_proj.bias"));
+  config["architectures"] = {"Qwen3ForCausalLM"};
+  write_file(folder / "config.json", config.dump());
+  CHECK(contains(error_of(load_model(value_of(Checkpoint::open(folder.path())), {}, {})).message, "q_norm"));
+}
+
+TEST_CASE("a GGUF of a BitNet architecture whose floats are not ternary is refused", "[refusal]") {
+  const std::string path = TRITIUM_TEST_DATA "/golden/bitnet/model.gguf";
+  std::string bytes = file_contents(path);
+  const GgufFile file = value_of(GgufFile::open(path));
+  const GgufTensor* tensor = file.find_tensor("blk.1.ffn_up.weight");
+  REQUIRE(tensor != nullptr);
+  REQUIRE(tensor->type == TensorType::f16);
+  const std::string needle(reinterpret_cast<const char*>(tensor->data.data()), 64);
+  const std::size_t where = bytes.find(needle);
+  REQUIRE(where != std::string::npos);
+  bytes[where] = 0x11;  // one weight a little off
+  bytes[where + 1] = 0x2A;
+  TemporaryFolder folder;
+  write_file(folder / "model.gguf", bytes);
+  const Error error = error_of(load_model(value_of(Checkpoint::open(folder / "model.gguf")), {}, {}));
+  CHECK(error.code == Errc::unsupported);
+  CHECK(contains(error.message, "blk.1.ffn_up.weight"));
+}
+
+TEST_CASE("encoder-decoders refuse what they do not compute", "[refusal]") {
+  for (const Refusal& refusal : std::initializer_list<Refusal>{{"mu", R"({"rope_factor": 4.0})", "rope_factor"}, {"mu", R"({"norm": "layer"})", "norm"},
+                                                              {"mu", R"({"tie_word_embeddings": false})", "tie_word_embeddings"},
+                                                              {"mu-dual", R"({"dual_norm": false})", "post_ln"}, {"mu", R"({"dual_norm": true})", "post_ln"}}) {
+    INFO(refusal.row << " with " << refusal.edits);
+    TemporaryFolder folder;
+    const std::string row = std::string(TRITIUM_TEST_DATA "/golden_pairs/") + refusal.row;
+    std::filesystem::copy(row + "/model.safetensors", folder / "model.safetensors");
+    Json config = value_of(read_json_file(row + "/config.json", {}));
+    config.update(Json::parse(refusal.edits));
+    write_file(folder / "config.json", config.dump());
+    const Error error = error_of(load_encoder_decoder(value_of(Checkpoint::open(folder.path())), {}, {}));
+    INFO(error.message);
+    CHECK(contains(error.message, refusal.named));
+  }
+}
