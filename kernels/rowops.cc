@@ -12,7 +12,7 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 static bool FillTier(Tier tier, KernelTable& table) {
-  return WithPolicy(tier, [&](auto) { FillRowOps(table); });
+  return WithPolicy(tier, [&](auto dot) { FillRowOps<decltype(dot)>(table); });
 }
 }  // namespace HWY_NAMESPACE
 TRITIUM_NAMESPACE_END

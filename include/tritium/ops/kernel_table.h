@@ -116,6 +116,9 @@ struct KernelTable {
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, bool half, void* out) = nullptr;
   void (*delta_rule)(const DeltaStep& step) = nullptr;
   void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n, float* out) = nullptr;
+  /// Limits of the machine, for benchmarks: multiply-adds of the dot product in registers, and reading streams of memory.
+  std::size_t (*dot_loop)(std::size_t iterations, std::int32_t* sink) = nullptr;
+  void (*read_streams)(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams, std::uint8_t* sink) = nullptr;
 };
 
 /// In order of preference within an architecture.

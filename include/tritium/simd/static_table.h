@@ -50,7 +50,7 @@ inline void FillIfWanted(KernelTable& t) {
 template <PackFormat... kFormats>
 inline KernelTable StaticTable() {
   KernelTable t;
-  FillRowOps(t);
+  FillRowOps<StaticDot>(t);
 #define TRITIUM_FORMAT(family, id, name, type) FillIfWanted<type, PackFormat::id, kFormats...>(t);
 #define TRITIUM_FLOAT_FORMAT(id, name, type)
 #include "tritium/format/formats.inc"

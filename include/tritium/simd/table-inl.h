@@ -13,11 +13,13 @@
 #include "tritium/simd/delta_net-inl.h"
 #include "tritium/simd/float_matmul-inl.h"
 #include "tritium/simd/matmul-inl.h"
+#include "tritium/simd/probe-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
+template <class Dot>
 inline void FillRowOps(KernelTable& t) {
   t.quantize_rows = [](const float* x, std::size_t stride, const Q8Rows& rows, std::size_t first, std::size_t last) {
     QuantizeRows(x, stride, rows, first, last);
@@ -39,6 +41,8 @@ inline void FillRowOps(KernelTable& t) {
   t.store_kv = &StoreKv;
   t.delta_rule = &DeltaRule;
   t.conv_silu = &ConvSilu;
+  t.dot_loop = &DotLoop<Dot>;
+  t.read_streams = &ReadStreams;
   t.matmul[static_cast<std::size_t>(PackFormat::f32)] = &FloatMatmulPanels<float>;
   t.matmul[static_cast<std::size_t>(PackFormat::f16)] = &FloatMatmulPanels<f16>;
   t.matmul[static_cast<std::size_t>(PackFormat::bf16)] = &FloatMatmulPanels<bf16>;

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the benchmark files share: a context with its limits, and how each file adds its benchmarks.
+#pragma once
+
+#include "limits.h"
+#include "tritium/ops/context.h"
+
+namespace bench {
+
+struct Machine {
+  tritium::OpContext context;
+  Limits limits;
+};
+
+void register_matmul(Machine& machine);
+void register_rowops(Machine& machine);
+
+}  // namespace bench
