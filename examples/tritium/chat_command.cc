@@ -3,6 +3,7 @@
 //
 // On a terminal: a prompt, answers as they are made, Ctrl-C stops one answer. From a pipe: one message a line, one answer
 // each, followed by a newline. Nothing is ever cut from the conversation in silence: what does not fit is said.
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,7 +31,7 @@ constexpr std::string_view kHelp =
     "Ctrl-C  stop the answer\n"
     "Anything else is a message.\n";
 
-/// Lines of standard input; a read that a signal interrupts is an answer of its own.
+/// Lines of standard input; an interrupt while waiting for one is an answer of its own.
 class Lines {
  public:
   enum class Got { line, end, interrupt };
@@ -46,13 +47,19 @@ class Lines {
         buffer_.clear();
         return line.empty() ? Got::end : Got::line;
       }
-      char piece[4096];
-      const ssize_t got = ::read(STDIN_FILENO, piece, sizeof(piece));
-      if (got < 0 && errno == EINTR) {
-        if (!interrupted()) continue;
+      pollfd ends[2] = {{STDIN_FILENO, POLLIN, 0}, {interrupt_descriptor(), POLLIN, 0}};
+      if (::poll(ends, 2, -1) < 0 && errno != EINTR) {
+        return tritium::make_error(Errc::io, "cannot wait for input", "standard input", "a message",
+                                   std::generic_category().message(errno));
+      }
+      if (interrupted()) {
         buffer_.clear();
         return Got::interrupt;
       }
+      if (ends[0].revents == 0) continue;
+      char piece[4096];
+      const ssize_t got = ::read(STDIN_FILENO, piece, sizeof(piece));
+      if (got < 0 && errno == EINTR) continue;
       if (got < 0) {
         return tritium::make_error(Errc::io, "cannot read the input", "standard input", "a message", std::generic_category().message(errno));
       }

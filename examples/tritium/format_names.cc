@@ -90,7 +90,7 @@ tritium::Result<int> formats(const ListOptions& options) {
   json.begin_array();
   if (!options.json) {
     out().line("Packed formats, for --weights and --head. Bits a weight include scales; a group of \"row\" is one scale a row.\n");
-    out().line(left("format", 14) + left("bits", 8) + left("group", 7) + left("activations", 13) + left("GGUF type", 11) + left("kernel", 22) + "tiers");
+    out().line(left("format", 14) + left("bits", 8) + left("group", 7) + left("activations", 13) + left("GGUF type", 11) + left("kernel", 28) + "tiers");
   }
   for (const PackFormatInfo& f : tritium::kPackFormats) {
     const auto index = static_cast<std::size_t>(f.format);
@@ -119,7 +119,7 @@ tritium::Result<int> formats(const ListOptions& options) {
     std::string names;
     for (const std::string_view tier : tiers) names.append(names.empty() ? "" : " ").append(tier);
     out().line(left(f.name, 14) + left(fixed(f.bits_per_weight(), 3), 8) + left(group, 7) + left(activations, 13) +
-               left(twin ? tritium::info(*twin).name : "-", 11) + left(kernel, 22) + names);
+               left(twin ? tritium::info(*twin).name : "-", 11) + left(kernel, 28) + names);
   }
   if (options.json) {
     out().line(json.end_array().text());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "signals.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ namespace {
 std::atomic<int> g_interrupts{0};
 std::atomic<bool> g_catching{false};
 std::atomic<bool> g_dying{false};
+int g_wake[2] = {-1, -1};  // a pipe that holds a byte after an interrupt
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
 /// A line put together without memory or locks.
@@ -61,7 +63,11 @@ void on_bus_error(int signal, siginfo_t* details, void*) {
 
 void on_interrupt(int) {
   const int before = g_interrupts.fetch_add(1);
-  if (g_catching.load() && before == 0) return;
+  if (g_catching.load() && before == 0) {
+    const char byte = 0;
+    (void)!::write(g_wake[1], &byte, 1);
+    return;
+  }
   if (g_dying.exchange(true)) return;
   SignalLine line;
   line.add("tritium: error: interrupted");
@@ -80,7 +86,7 @@ void install_signal_handlers() {
   action.sa_sigaction = &on_bus_error;
   action.sa_flags = SA_SIGINFO;
   (void)::sigaction(SIGBUS, &action, nullptr);
-  // No SA_RESTART: a read from the terminal must return.
+  if (::pipe2(g_wake, O_CLOEXEC | O_NONBLOCK) != 0) g_wake[0] = g_wake[1] = -1;
   std::memset(&action, 0, sizeof(action));
   (void)sigemptyset(&action.sa_mask);
   action.sa_handler = &on_interrupt;
@@ -94,6 +100,12 @@ CatchInterrupts::CatchInterrupts() {
 CatchInterrupts::~CatchInterrupts() { g_catching.store(false); }
 
 bool interrupted() { return g_interrupts.load(std::memory_order_relaxed) != 0; }
-void reset_interrupt() { g_interrupts.store(0); }
+void reset_interrupt() {
+  g_interrupts.store(0);
+  char bytes[16];
+  while (::read(g_wake[0], bytes, sizeof(bytes)) > 0) {
+  }
+}
+int interrupt_descriptor() { return g_wake[0]; }
 
 }  // namespace cli

@@ -20,5 +20,8 @@ class CatchInterrupts {
 /// Whether SIGINT came since the last reset_interrupt().
 bool interrupted();
 void reset_interrupt();
+/// Readable from an interrupt to its reset: what a wait for input polls, so that no interrupt falls between a check and
+/// the wait.
+int interrupt_descriptor();
 
 }  // namespace cli

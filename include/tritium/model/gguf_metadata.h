@@ -156,6 +156,10 @@ inline SpecDifference compare_ropes(const RopeSpec& wanted, const RopeSpec& foun
   same("rotary base", wanted.base, found.base);
   same("rotary dimensions", static_cast<double>(wanted.rotary_dim), static_cast<double>(found.rotary_dim));
   same("rotary magnitude", wanted.magnitude, found.magnitude);
+  const auto long_magnitude = [](const RopeSpec& r) {
+    return r.long_magnitude == 0.0 ? r.magnitude : r.long_magnitude;
+  };
+  same("rotary magnitude of long texts", long_magnitude(wanted), long_magnitude(found));
   if (kind(wanted) == RopeScaling::linear || kind(wanted) == RopeScaling::yarn)
     same("rope factor", wanted.factor, found.factor);
   if (kind(wanted) == RopeScaling::yarn || kind(wanted) == RopeScaling::longrope) {
@@ -198,6 +202,13 @@ inline SpecDifference compare_specs(const ModelSpec& wanted, const ModelSpec& fo
   kind("value norm", wanted.value_norm, found.value_norm);
   count("context of scaled queries", wanted.log_n_context, found.log_n_context);
   count("number of experts", wanted.moe.n_experts, found.moe.n_experts);
+  count("residual streams", wanted.n_streams, found.n_streams);
+  count("rank of the branch beside attention", wanted.laurel_rank, found.laurel_rank);
+  count("width of per-layer embeddings", wanted.per_layer_dim, found.per_layer_dim);
+  count("rows of per-layer embeddings", wanted.per_layer_vocab, found.per_layer_vocab);
+  kind("attention to both sides", wanted.bidirectional, found.bidirectional);
+  count("width of an encoder's result", wanted.memory_dim, found.memory_dim);
+  kind("order of query heads", wanted.interleaved_heads, found.interleaved_heads);
   if (!difference.fact.empty()) return difference;
   const auto window = [](const ModelSpec& spec, const LayerSpec& l) { return l.window >= spec.context ? 0 : l.window; };
   for (std::size_t i = 0; i < wanted.n_layers(); ++i) {

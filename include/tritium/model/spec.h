@@ -2,7 +2,8 @@
 // ModelSpec: everything that tells one model's graph from another's, as plain data read from a file.
 //
 // The graph (decoder.h) branches on these policies and never on a family's name; a family (families/*.h) is a function
-// that fills them. Dimensions are run-time values: no model size is ever a template argument.
+// that fills them; gguf_metadata.h compares them one by one, so a new policy goes there too. Dimensions are run-time
+// values: no model size is ever a template argument.
 #pragma once
 
 #include <cstdint>
@@ -146,6 +147,7 @@ struct ModelSpec {
   bool bidirectional = false;        ///< an encoder: the tokens of a batch all see each other; a window reaches to both sides
   std::size_t memory_dim = 0;        ///< > 0: layers also attend to rows of this width, an encoder's result
   bool interleaved_heads = false;    ///< query head h reads KV head h mod n_kv_heads, not h / (n_heads / n_kv_heads)
+  bool hadamard_mlp = false;         ///< the MLP's middle is rotated before its down projection (model/hadamard.h)
   bool value_norm = false;           ///< values are RMS-normalised without a weight
   std::size_t log_n_context = 0;     ///< > 0: queries past it are scaled by ln(position + 1) / ln(log_n_context)
   TernaryScale ternary = TernaryScale::none;  ///< linear layers are BitLinears: what is stored beside their codes
