@@ -10,6 +10,7 @@
 
 #include "tritium/model/attention.h"
 #include "tritium/model/delta_net.h"
+#include "tritium/model/hadamard.h"
 #include "tritium/model/moe.h"
 #include "tritium/model/per_layer_input.h"
 #include "tritium/model/rope.h"
@@ -413,6 +414,7 @@ class Decoder {
     add_branch(w.down, w.ffn_post_norm, ffn, [&](std::size_t r, float* out) {
       activate(i, r, out);
       normalize(w.ffn_sub_norm, out, ffn, out);
+      if (model_.spec.hadamard_mlp) hadamard(out, ffn);
     });
   }
 

@@ -24,6 +24,9 @@ struct LoadOptions {
   std::optional<PackFormat> head;
   /// The reference path: with `weights` and `head` f32, BitLinears keep their ternary weights and int8 activations.
   bool exact = false;
+  /// Rotates the model into a basis in which few bits lose less (QuaRot): norms are folded into the matrices behind them, the
+  /// residual stream, values and the MLP's middle are turned by Hadamard blocks. The same function, other weights.
+  bool rotate = false;
   /// Called after each matrix with the bytes packed so far and in all; not from several threads at once.
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
@@ -51,6 +54,9 @@ class Loader {
     ModelSpec& spec = model->spec;
     spec.family = family_.name;
     ternary_ = spec.ternary;
+    if (options_.rotate) TRITIUM_TRY(allow_rotation(spec));
+    spec.hadamard_mlp = options_.rotate;
+    spec_ = &spec;
     n_layers_ = spec.n_layers();
     draft_layers_ = spec.draft_layers;
     model->weights.experts_per_token = spec.moe.top_k;
@@ -79,7 +85,9 @@ class Loader {
     }
     TRITIUM_ASSIGN(const StoredMatrix table, stored(*embedding.weight));
     if (!own_embedding) return model;
-    if (spec.tied_head) {
+    if (options_.rotate) {
+      TRITIUM_TRY(pack_rotated_ends(spec, table, head, weights));
+    } else if (spec.tied_head) {
       TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, options_.head.value_or(keep_format(table))));
     } else {
       TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, keep_format(table)));
@@ -302,6 +310,7 @@ class Loader {
       }
     }
     if (!is_bit_linear(role)) return matrix;
+    if (options_.rotate) TRITIUM_TRY(rotate(matrix, role, layer, n, k));
     if (ternary_ == TernaryScale::online) TRITIUM_TRY(round_online(matrix, n, k));
     if (ternary_ == TernaryScale::values && !is_ternary(matrix.stored.type)) TRITIUM_TRY(recognise_ternary(matrix, n, k));
     return matrix;
@@ -416,7 +425,111 @@ class Loader {
     if (!is_gguf() && family_.hf_norm_plus_one) {
       for (std::size_t i = 0; i < n; ++i) norm.weight[i] += 1.0f;
     }
+    if (options_.rotate && !keep_norms_ && (role == Role::attn_norm || role == Role::ffn_norm || role == Role::output_norm)) {
+      std::fill_n(norm.weight.data(), n, 1.0f);  // folded into the matrices that read it
+    }
     return norm;
+  }
+
+  // --- rotation ----------------------------------------------------------------------------------------------------------
+
+  /// The blocks whose rotation commutes with everything between their matrices.
+  [[nodiscard]] Status allow_rotation(const ModelSpec& spec) const {
+    bool plain = spec.norm == NormKind::rms && spec.residual == Residual::sequential && spec.gated_mlp && spec.ternary == TernaryScale::none &&
+                 spec.moe.n_experts == 0 && spec.n_streams <= 1 && spec.laurel_rank == 0 && spec.per_layer_dim == 0 && spec.memory_dim == 0 &&
+                 !spec.bidirectional && !spec.attention_gate && !spec.value_norm;
+    for (const LayerSpec& l : spec.layers) plain = plain && l.mixer == Mixer::attention && l.kv_source < 0 && !l.v_is_k;
+    for (const Role role : {Role::attn_post_norm, Role::ffn_post_norm, Role::attn_sub_norm, Role::ffn_sub_norm}) plain = plain && !has(role, 0);
+    for (const TensorName& name : is_gguf() ? family_.gguf_names : family_.hf_names) {
+      const bool turned = name.role == Role::attn_output || name.role == Role::attn_v || name.role == Role::attn_qkv || name.role == Role::ffn_down;
+      plain = plain && !(turned && find(spell(name.name, 0, ".bias")) != nullptr);
+    }
+    if (plain) return {};
+    return make_error(Errc::unsupported, "this family cannot be rotated", printable_path(checkpoint_.path()),
+                      "RMS norms before gated MLPs and attention without biases on values and outputs", std::string(family_.name));
+  }
+
+  /// A matrix in the rotated basis, as floats that this loader owns.
+  Status rotate(Matrix& matrix, Role role, std::size_t layer, std::size_t n, std::size_t k) {
+    const bool reads_attn = role == Role::attn_q || role == Role::attn_k || role == Role::attn_v || role == Role::attn_qkv;
+    const bool reads_ffn = role == Role::ffn_gate || role == Role::ffn_up || role == Role::ffn_gate_up;
+    const LayerSpec& l = spec_->layers[layer];
+    TRITIUM_ASSIGN(Array<float> values, decode_all(matrix.stored));
+    if (reads_attn || reads_ffn) {
+      TRITIUM_ASSIGN(const Array<float> fold, norm_to_fold(reads_attn ? Role::attn_norm : Role::ffn_norm, layer));
+      for (std::size_t r = 0; r < n; ++r) {
+        for (std::size_t c = 0; c < k; ++c) values[r * k + c] *= fold[c];
+        rotate_residual(values.data() + r * k, k);
+      }
+    }
+    if (role == Role::attn_v || role == Role::attn_qkv) {  // the rows of each value head
+      const std::size_t first = n - l.n_kv_heads * l.head_dim;
+      std::vector<float> column(l.head_dim);
+      for (std::size_t head = 0; head < l.n_kv_heads; ++head) {
+        for (std::size_t c = 0; c < k; ++c) {
+          float* const top = values.data() + (first + head * l.head_dim) * k + c;
+          for (std::size_t i = 0; i < l.head_dim; ++i) column[i] = top[i * k];
+          hadamard(column.data(), l.head_dim);
+          for (std::size_t i = 0; i < l.head_dim; ++i) top[i * k] = column[i];
+        }
+      }
+    }
+    if (role == Role::attn_output || role == Role::ffn_down) {
+      for (std::size_t r = 0; r < n; ++r) {
+        if (role == Role::ffn_down) hadamard(values.data() + r * k, k);
+        for (std::size_t h = 0; role == Role::attn_output && h < l.n_heads; ++h) hadamard(values.data() + r * k + h * l.head_dim, l.head_dim);
+      }
+      std::vector<float> column(n);
+      for (std::size_t c = 0; c < k; ++c) {
+        for (std::size_t r = 0; r < n; ++r) column[r] = values[r * k + c];
+        rotate_residual(column.data(), n);
+        for (std::size_t r = 0; r < n; ++r) values[r * k + c] = column[r];
+      }
+    }
+    return own_floats(matrix, values, n, k);
+  }
+
+  Result<Array<float>> norm_to_fold(Role role, std::size_t layer) {
+    keep_norms_ = true;
+    Result<Norm> norm = load_norm(role, layer, spec_->hidden);
+    keep_norms_ = false;
+    if (!norm.ok()) return std::move(norm).error();
+    return std::move(norm->weight);
+  }
+
+  static Status own_floats(Matrix& matrix, const Array<float>& values, std::size_t n, std::size_t k) {
+    TRITIUM_ASSIGN(matrix.owned, AlignedBuffer::allocate(n * k * sizeof(float)));
+    std::memcpy(matrix.owned.data(), values.data(), n * k * sizeof(float));
+    matrix.stored = {TensorType::f32, matrix.owned.data(), n, k};
+    return {};
+  }
+
+  /// Embedding and head. A tied head gets a matrix of its own: the last norm is folded into it alone.
+  Status pack_rotated_ends(ModelSpec& spec, const StoredMatrix& table, const Bound& head, Weights& weights) {
+    const auto rotated = [&](const StoredMatrix& source, const Array<float>* fold) -> Result<Matrix> {
+      Matrix matrix;
+      TRITIUM_ASSIGN(Array<float> values, decode_all(source));
+      for (std::size_t r = 0; r < source.rows; ++r) {
+        float* row = values.data() + r * source.cols;
+        for (std::size_t c = 0; fold != nullptr && c < source.cols; ++c) row[c] *= (*fold)[c];
+        rotate_residual(row, source.cols);
+      }
+      TRITIUM_TRY(own_floats(matrix, values, source.rows, source.cols));
+      return matrix;
+    };
+    TRITIUM_ASSIGN(const Array<float> fold, norm_to_fold(Role::output_norm, 0));
+    const PackFormat embedding_format = options_.exact ? PackFormat::f32 : PackFormat::f16;
+    TRITIUM_ASSIGN(const Matrix embedding, rotated(table, nullptr));
+    TRITIUM_ASSIGN(weights.embedding, pack_stored({embedding.stored}, embedding_format));
+    TRITIUM_ASSIGN(const StoredMatrix source, spec.tied_head ? Result<StoredMatrix>(table) : stored(*head.weight));
+    TRITIUM_ASSIGN(const Matrix own, rotated(source, &fold));
+    TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({own.stored}, options_.head.value_or(embedding_format)));
+    weights.head.parts.push_back(std::move(packed));
+    if (!spec.tied_head && head.bias != nullptr) {
+      TRITIUM_ASSIGN(weights.head.bias, load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
+    }
+    spec.tied_head = false;
+    return {};
   }
 
   Result<PackedMatrix> pack_stored(std::initializer_list<StoredMatrix> parts, PackFormat format, bool interleaved = false) {
@@ -841,6 +954,8 @@ class Loader {
   std::vector<bool> used_;
   std::vector<std::pair<Role, bool>> biased_;  // what layers so far said of optional biases
   TernaryScale ternary_ = TernaryScale::none;
+  const ModelSpec* spec_ = nullptr;  ///< of the stack being loaded
+  bool keep_norms_ = false;
   std::size_t n_layers_ = 0;
   std::size_t draft_layers_ = 0;
   std::size_t done_ = 0;

@@ -278,7 +278,8 @@ inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const Com
 }
 
 /// rope_parameters, or rope_theta, partial_rotary_factor and rope_scaling.
-inline Result<RopeSpec> read_config_rope(const JsonObject& config, const CommonFacts<JsonObject>& facts, RopeDefaults defaults) {
+/// A base that grows with the length carries a model past its max_position_embeddings: its context is `factor` times as long.
+inline Result<RopeSpec> read_config_rope(const JsonObject& config, CommonFacts<JsonObject>& facts, RopeDefaults defaults) {
   TRITIUM_ASSIGN(defaults.base, facts.keys.number_or("rope_theta", defaults.base, 1.0, 1e12));
   TRITIUM_ASSIGN(defaults.partial, facts.keys.number_or("partial_rotary_factor", defaults.partial, 0.0, 1.0));
   if (!defaults.may_be_partial) TRITIUM_TRY(facts.keys.only<double>("partial_rotary_factor", 1.0));
@@ -286,7 +287,11 @@ inline Result<RopeSpec> read_config_rope(const JsonObject& config, const CommonF
   for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
     if (config.find(key) == nullptr) continue;
     TRITIUM_ASSIGN(const JsonObject object, config.get_object(key));
-    return read_rope_parameters(object, facts, defaults);
+    TRITIUM_ASSIGN(RopeSpec scaled, read_rope_parameters(object, facts, defaults));
+    if (scaled.scaling == RopeScaling::dynamic_ntk && scaled.factor > 1.0) {
+      facts.spec.context = std::min(kMaxContext, static_cast<std::size_t>(static_cast<double>(facts.spec.context) * scaled.factor));
+    }
+    return scaled;
   }
   RopeSpec rope;
   rope.base = defaults.base;

@@ -75,7 +75,7 @@ struct Ropes {
 };
 
 /// Both rotary embeddings of config.json: the newer style has one set for each kind of layer.
-inline Result<Ropes> read_config_ropes(const JsonObject& config, const CommonFacts<JsonObject>& facts) {
+inline Result<Ropes> read_config_ropes(const JsonObject& config, CommonFacts<JsonObject>& facts) {
   Ropes ropes;
   if (config.find("rope_parameters") == nullptr) {
     TRITIUM_ASSIGN(ropes.global, read_config_rope(config, facts, {.base = 1000000.0}));
