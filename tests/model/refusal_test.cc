@@ -114,6 +114,22 @@ TEST_CASE("an unchanged copy of a golden folder loads", "[refusal]") {  // the r
   }
 }
 
+TEST_CASE("a base that grows with the length carries a model past its max_position_embeddings", "[refusal]") {
+  const EditedFolder folder(TRITIUM_TEST_DATA "/golden/llama", Json::parse(R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}})"));
+  const auto model = value_of(folder.load());
+  CHECK(model->spec.context == 128);
+  const auto decoder = make_decoder(*model, KvType::f32);
+  std::vector<std::int32_t> tokens(100);
+  for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::int32_t>(3 + 7 * i % 300);
+  std::vector<float> within(model->spec.vocab), grown(model->spec.vocab);
+  require_ok(decoder->forward(std::span(tokens).first(20), Decoder::Logits::last, within.data()));
+  REQUIRE(decoder->rewind(0));
+  REQUIRE(value_of(decoder->prepare(tokens.size())));  // the same tokens, of a longer sequence: another base
+  require_ok(decoder->forward(std::span(tokens).first(20), Decoder::Logits::last, grown.data()));
+  CHECK(within != grown);
+  require_ok(decoder->forward(std::span(tokens).subspan(20), Decoder::Logits::last, grown.data()));
+}
+
 TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by name", "[refusal]") {
   struct Extra {
     const char* architecture;
