@@ -83,7 +83,7 @@ TEST_CASE("families whose rotation would change them are refused", "[rotation][g
   }
 }
 
-TEST_CASE("the phi-silica profile: chunks and threads do not change its bits, and rotation pays at 4 bits", "[profile][golden]") {
+TEST_CASE("the phi-silica profile: chunks and threads do not change its bits", "[profile][golden]") {
   const Profile* profile = find_profile("phi-silica");
   REQUIRE(profile != nullptr);
   CHECK(find_profile("another") == nullptr);
