@@ -8,7 +8,9 @@
 
 #include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <span>
 
 #include "tritium/core/executor.h"
 #include "tritium/format/bitnet_layouts.h"
@@ -483,11 +485,13 @@ inline Status check_stored(const StoredMatrix& w, PackFormat format) {
 ///
 /// Lossless when keep_format(part) == format, and from i2_s and bitnet rows to ternary2 and ternary5; plain rounding
 /// otherwise. The bytes do not depend on the number of threads.
+/// `release`, where given, is told of stored bytes that have been packed while the rest of a long matrix still is, so that
+/// a file's pages and their packed copy need not be in memory together; it may be called on any thread of the executor.
 /// Threads: panels are shared over the executor. Errors: invalid_argument (shapes), invalid_file (weights that are not
 /// finite, illegal codes), out_of_range (a weight or scale that the format cannot hold, k; see PackedMatrix::allocate),
 /// out_of_memory.
 inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts, PackFormat format, bool interleaved,
-                                 const Executor& executor) {
+                                 const Executor& executor, const std::function<void(std::span<const std::byte>)>& release = {}) {
   if (n_parts == 0) return make_error(Errc::invalid_argument, "nothing to pack", info(format).name);
   std::size_t n = 0;
   for (std::size_t i = 0; i < n_parts; ++i) {
@@ -508,11 +512,16 @@ inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts,
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   Status status;
+  constexpr std::size_t kReleased = 256;  // panels
+  const bool releases = release && n_parts == 1 && parts[0].row_order == nullptr && parts[0].bitnet_rows == 0;
   executor.run([&](std::size_t) {
     auto row = Array<float>::allocate(parts[0].cols);
     for (;;) {
       const std::size_t p = next.fetch_add(1, std::memory_order_relaxed);
       if (p >= matrix.n_panels() || failed.load(std::memory_order_relaxed)) return;
+      if (releases && p % kReleased == 0 && p >= 2 * kReleased) {  // panels are taken in order: these are long done
+        release({parts[0].row((p - 2 * kReleased) * kPanelRows), kReleased * kPanelRows * parts[0].row_bytes()});
+      }
       std::size_t part = 0;
       std::size_t panel = p;
       if (interleaved) {

@@ -538,7 +538,7 @@ class Loader {
   Result<PackedMatrix> pack_stored(std::span<const StoredMatrix> parts, PackFormat format, bool interleaved = false) {
     TRITIUM_ASSIGN(const IsaChoice isa, active_isa());
     TRITIUM_TRY(self_test_once(*kernel_table(isa.tier), {&format, 1}));  // a kernel that is wrong must not talk
-    Result<PackedMatrix> packed = pack(parts.data(), parts.size(), format, interleaved, executor_);
+    Result<PackedMatrix> packed = pack(parts.data(), parts.size(), format, interleaved, executor_, drop_mapped_pages);
     if (!packed.ok()) {
       for (const TensorSource& t : checkpoint_.tensors()) {
         if (t.data == parts.front().data) return Error{packed.error().code, where(t) + ": " + packed.error().message};

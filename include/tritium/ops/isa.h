@@ -33,6 +33,7 @@ struct TierInfo {
   std::string_view needs;  ///< the CPU features, for people
 };
 inline constexpr std::array<TierInfo, kTierCount> kTiers{{
+    {Tier::amx_emulated, "amx_emulated", "AVX-512 and AVX512-VNNI; tiles are emulated, exactly and slowly"},
     {Tier::portable, "portable", "nothing beyond the architecture's baseline"},
     {Tier::avx2, "avx2", "AVX2, FMA, F16C, BMI2"},
     {Tier::avx2_vnni, "avx2_vnni", "AVX2 and AVX-VNNI"},
@@ -42,7 +43,6 @@ inline constexpr std::array<TierInfo, kTierCount> kTiers{{
     {Tier::neon, "neon", "NEON"},
     {Tier::neon_dotprod, "neon_dotprod", "NEON and DotProd"},
     {Tier::neon_i8mm, "neon_i8mm", "NEON, DotProd and I8MM"},
-    {Tier::sve, "sve", "SVE"},
 }};
 constexpr const TierInfo& info(Tier tier) { return kTiers[static_cast<std::size_t>(tier)]; }
 constexpr const TierInfo* find_tier(std::string_view name) {
@@ -158,7 +158,7 @@ inline bool cpu_has(Tier tier) {
     case Tier::neon: return f.neon;
     case Tier::neon_dotprod: return f.dotprod;
     case Tier::neon_i8mm: return f.i8mm;
-    case Tier::sve: return f.sve;
+    case Tier::amx_emulated: return avx2 && f.avx512_vnni;
   }
   return false;
 }

@@ -46,8 +46,8 @@ inline constexpr std::size_t kPrefillInputs = 4096;
 
 constexpr std::size_t matmul_scratch_bytes() {
   const std::size_t unpacked = kPrefillPanels * (kPrefillInputs * kPanelRows + kPrefillInputs / 16 * 2 * kLineBytes) + 4096;
-  const std::size_t sums = (kPrefillRows + 16) * kPrefillPanels * kPanelRows * sizeof(float);
-  const std::size_t starts = 16 * (kPrefillInputs / 16) * sizeof(std::int32_t);
+  const std::size_t sums = (kPrefillRows + 32) * kPrefillPanels * kPanelRows * sizeof(float);
+  const std::size_t starts = 32 * (kPrefillInputs / 16) * sizeof(std::int32_t);
   return round_up(unpacked, kLineBytes) + sums + starts;
 }
 
@@ -121,8 +121,9 @@ struct KernelTable {
   void (*read_streams)(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams, std::uint8_t* sink) = nullptr;
 };
 
-/// In order of preference within an architecture.
-enum class Tier : std::uint8_t { portable, avx2, avx2_vnni, avx512, avx512_vnni, amx, neon, neon_dotprod, neon_i8mm, sve };
+/// In order of preference within an architecture. The first one proves the kernels of matrix units on CPUs that have none
+/// and serves only when it is pinned.
+enum class Tier : std::uint8_t { amx_emulated, portable, avx2, avx2_vnni, avx512, avx512_vnni, amx, neon, neon_dotprod, neon_i8mm };
 
 /// The kernels of a tier, or null when the tier was not compiled in.
 #if TRITIUM_DISPATCH

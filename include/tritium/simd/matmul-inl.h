@@ -25,6 +25,7 @@
 #include "tritium/ops/kernel_table.h"
 #include "tritium/simd/epilogue-inl.h"
 #include "tritium/simd/microops-inl.h"
+#include "tritium/simd/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
@@ -579,14 +580,55 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
   }
 }
 
-template <class F, class Dot>
+/// Rows [m, m + live) by up to four panels of byte-wide codes of a row-scaled format over one block of inputs that begins at
+/// input k0, as SweepTile does it. A run of 16 rows that would pass the last row of x begins earlier and drops what is
+/// known already. args.m >= 16.
+template <class Tiles>
+HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m, std::size_t live, std::size_t k0, int zero,
+                            const std::uint8_t* const* panels, std::size_t n_panels, std::size_t steps, TileTail& tail, float* tile,
+                            const SweepBlock& block) {
+  constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
+  alignas(64) std::int32_t sums[4][kTileRows][kPanelRows];
+  std::size_t start[2];
+  const std::int8_t* x[2];
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::size_t row = m + i * kTileRows;
+    start[i] = row + kTileRows <= args.m ? row : args.m - kTileRows;
+    x[i] = args.x.codes + start[i] * args.x.stride + k0;
+  }
+  for (std::size_t p = 0; p < n_panels; p += 2) {
+    TileBlock(tiles, x[0], x[1], args.x.stride, panels[p], panels[p + 1], steps, tail, &sums[0][0][0]);
+    for (std::size_t r = 0; r < live; ++r) {
+      const std::size_t i = r / kTileRows;
+      const std::size_t from = m + r - start[i];
+      const VI zero_part = hn::Set(DI(), -zero * args.x.sums[(m + r) * args.x.groups]);
+      const VF x_scale = hn::Set(DF(), args.x.scales[(m + r) * args.x.groups]);
+      for (std::size_t j = 0; j < 2; ++j) {
+        float* out = tile + r * kRowLength + (p + j) * kPanelRows;
+        auto* ints = reinterpret_cast<std::int32_t*>(out);
+        Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+          const VI total = hn::Add(hn::Load(DI(), sums[2 * i + j][from] + v * kLanes), block.first ? zero_part : hn::LoadU(DI(), ints + v * kLanes));
+          if (block.last) {
+            const VF scale = hn::Mul(hn::LoadU(DF(), block.w_scales[p + j] + v * kLanes), x_scale);
+            hn::StoreU(hn::Mul(hn::ConvertTo(DF(), total), scale), DF(), out + v * kLanes);
+          } else {
+            hn::StoreU(total, DI(), ints + v * kLanes);
+          }
+        });
+      }
+    }
+  }
+}
+
+template <class F, class Dot, class Tiles>
 HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
+  constexpr bool kTiles = !std::is_void_v<Tiles>;
   // Byte-wide row formats are swept as they lie.
   constexpr bool kInPlace = F::kBits == 8 && F::kGroup == 0;
   using U = std::conditional_t<kInPlace, F, UnpackedOf<F, Dot>>;
   constexpr int kZero = ZeroFor<UnpackedOf<F, Dot>, Dot>(F::kZero);
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
-  constexpr std::size_t MR = F::kGroup == 0 ? kRowSweepRows : kSweepRows;
+  constexpr std::size_t MR = kTiles ? 2 * kTileRows : F::kGroup == 0 ? kRowSweepRows : kSweepRows;
   constexpr std::size_t kBlockUnits = kPrefillInputs / (F::kBits == 0 ? 160 : F::kUnit) * (F::kBits == 0 ? 8 : 1);
   constexpr std::size_t kBlock = kBlockUnits * F::kUnit;  // whole units of both formats
   static_assert(kBlock % U::kUnit == 0 && kBlock <= kPrefillInputs);
@@ -601,6 +643,9 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
   const std::size_t units = F::units(args.k);
   const std::size_t block_units = div_up(units, div_up(units, kBlockUnits));  // blocks of nearly equal length
   const std::size_t store_rows = MR % args.x_parts == 0 ? MR : 2 * MR;  // rows that are added are stored together
+  [[maybe_unused]] std::conditional_t<kTiles, Tiles, int> tiles;
+  [[maybe_unused]] std::conditional_t<kTiles, TileTail, int> tail;
+  if constexpr (kTiles) tiles.Begin();
 
   for (std::size_t p0 = first; p0 < last; p0 += kPrefillPanels) {
     const std::size_t n_panels = last - p0 < kPrefillPanels ? last - p0 : kPrefillPanels;
@@ -631,7 +676,7 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
           const std::size_t live = n_rows - m < MR ? n_rows - m : MR;
           float* tile = sums + (units == block_units ? held : m) * kRowLength;  // one block: the same few lines again
           XRow rows[MR];
-          for (std::size_t r = 0; r < MR; ++r) {  // rows past the last repeat it
+          for (std::size_t r = 0; r < MR && !kTiles; ++r) {  // rows past the last repeat it
             rows[r] = RowOf(args.x, m0 + m + (r < live ? r : live - 1));
             rows[r].starts = starts + r * kStarts;
             if constexpr (F::kGroup == 0) {
@@ -654,10 +699,14 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
               for (std::size_t p = 0; p < n_panels; p += args.epilogue.gated ? 2 : 1) __builtin_prefetch(to + p * kPanelRows, 1);
             }
           }
-          for (std::size_t p = 0; p < n_panels; p += kSweepPanels) {
-            SweepBlock part = block;
-            for (std::size_t i = 0; i < kSweepPanels; ++i) part.w_scales[i] = block.w_scales[p + i];
-            SweepTile<U, Dot, MR, kSweepPanels>(panels + p, steps, rows, tile + p * kPanelRows, part);
+          if constexpr (kTiles) {
+            TileSweep(tiles, args, m0 + m, live, u0 * F::kUnit, kZero, panels, n_panels, steps, tail, tile, block);
+          } else {
+            for (std::size_t p = 0; p < n_panels; p += kSweepPanels) {
+              SweepBlock part = block;
+              for (std::size_t i = 0; i < kSweepPanels; ++i) part.w_scales[i] = block.w_scales[p + i];
+              SweepTile<U, Dot, MR, kSweepPanels>(panels + p, steps, rows, tile + p * kPanelRows, part);
+            }
           }
           held += live;
           if (held < store_rows && m + live < n_rows) continue;
@@ -669,15 +718,17 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
       }
     }
   }
+  if constexpr (kTiles) tiles.End();
 }
 
 /// From this many rows on unpacking pays for itself.
 inline constexpr std::size_t kUnpackRows = 24;  // see kManyRows in ops/matmul.h
 
-template <class F, class Dot>
+/// Tiles: void, or the matrix units that serve many rows.
+template <class F, class Dot, class Tiles>
 void MatmulPanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
   if (args.m >= kUnpackRows) {
-    UnpackedPanels<F, Dot>(args, first, last, scratch);
+    UnpackedPanels<F, Dot, Tiles>(args, first, last, scratch);
   } else {
     DirectPanels<F, Dot>(args, first, last);
   }

@@ -41,16 +41,28 @@ inline void FillRowOps(KernelTable& t) {
   t.store_kv = &StoreKv;
   t.delta_rule = &DeltaRule;
   t.conv_silu = &ConvSilu;
-  t.dot_loop = &DotLoop<Dot>;
+  if constexpr (requires { typename Dot::Tiles; }) {
+    t.dot_loop = &TileLoop<typename Dot::Tiles>;
+  } else {
+    t.dot_loop = &DotLoop<Dot>;
+  }
   t.read_streams = &ReadStreams;
   t.matmul[static_cast<std::size_t>(PackFormat::f32)] = &FloatMatmulPanels<float>;
   t.matmul[static_cast<std::size_t>(PackFormat::f16)] = &FloatMatmulPanels<f16>;
   t.matmul[static_cast<std::size_t>(PackFormat::bf16)] = &FloatMatmulPanels<bf16>;
 }
 
+/// A policy may name matrix units: they serve the formats whose sums stay integers over the whole row.
 template <class F, class Dot>
 inline void FillMatmul(PackFormat format, KernelTable& t) {
-  t.matmul[static_cast<std::size_t>(format)] = &MatmulPanels<F, Dot>;
+  MatmulFn& fn = t.matmul[static_cast<std::size_t>(format)];
+  if constexpr (!requires { typename Dot::Tiles; }) {
+    fn = &MatmulPanels<F, Dot, void>;
+  } else if constexpr (F::kGroup == 0) {
+    fn = &MatmulPanels<F, typename Dot::Vectors, typename Dot::Tiles>;
+  } else {
+    fn = &MatmulPanels<F, typename Dot::Vectors, void>;
+  }
 }
 
 /// Calls fill(Dot{}) with the policy by which this pass serves a tier; false when it does not serve it.
@@ -58,7 +70,11 @@ template <class Fill>
 inline bool WithPolicy(Tier tier, Fill&& fill) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
   if (tier == Tier::avx512) return fill(DotMaddubs{}), true;
-  if (tier == Tier::avx512_vnni || tier == Tier::amx) return fill(DotVnni{}), true;
+  if (tier == Tier::avx512_vnni) return fill(DotVnni{}), true;
+#if HWY_ARCH_X86_64
+  if (tier == Tier::amx) return fill(DotTiles<DotVnni, AmxTiles>{}), true;
+  if (tier == Tier::amx_emulated) return fill(DotTiles<DotVnni, EmulatedTiles>{}), true;
+#endif
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
   if (tier == Tier::avx2) return fill(DotMaddubs{}), true;
   if (tier == Tier::avx2_vnni) return fill(DotVnni{}), true;
