@@ -10,3 +10,6 @@
 #include "tritium/generate/session.h"
 #include "tritium/generate/text_model.h"
 #include "tritium/model/load.h"
+#include "tritium/model/load_encoder_decoder.h"
+#include "tritium/model/profile.h"
+#include "tritium/model/speculation.h"
