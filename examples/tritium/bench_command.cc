@@ -4,8 +4,8 @@
 //   pp N   one prefill of N tokens into an empty cache, logits of the last one
 //   tg N   from an empty cache, N times: sample (greedy), one token through the whole decoder
 //
-// Every row is run once to warm up and then measured r times; times are of the monotonic clock. Bytes are the packed weights
-// that the kernels read: once for each token of decode, once for each batch of prefill.
+// Every row is run once to warm up and then measured r times; times are of the monotonic clock. Bytes are the packed
+// weights that the kernels read: once for each token of decode, once for each batch of prefill.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -26,7 +26,9 @@ using tritium::Status;
 
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 struct Row {
   std::size_t n_prompt = 0;
@@ -35,7 +37,9 @@ struct Row {
   std::vector<double> seconds;
   double bytes_per_token = 0;
   [[nodiscard]] std::size_t tokens() const { return n_prompt + n_gen; }
-  [[nodiscard]] std::string test() const { return n_gen == 0 ? "pp" + std::to_string(n_prompt) : "tg" + std::to_string(n_gen); }
+  [[nodiscard]] std::string test() const {
+    return n_gen == 0 ? "pp" + std::to_string(n_prompt) : "tg" + std::to_string(n_gen);
+  }
   [[nodiscard]] std::vector<double> rates() const {
     std::vector<double> rates;
     for (const double s : seconds) rates.push_back(static_cast<double>(tokens()) / s);
@@ -79,7 +83,8 @@ class Bench {
     for (std::size_t at = 0; at < n;) {
       TRITIUM_TRY(stop_if_asked());
       const std::size_t batch = std::min(decoder_.max_batch(), n - at);
-      TRITIUM_TRY(forward(decoder_, std::span(prompt_).subspan(at, batch), at + batch == n ? Decoder::Logits::last : Decoder::Logits::none, logits_.data()));
+      TRITIUM_TRY(forward(decoder_, std::span(prompt_).subspan(at, batch),
+                          at + batch == n ? Decoder::Logits::last : Decoder::Logits::none, logits_.data()));
       at += batch;
     }
     return {};
@@ -112,24 +117,33 @@ class Bench {
 /// Formats of the matrices with the bytes that each takes, the largest first.
 std::vector<std::pair<std::string, std::size_t>> formats_in_use(const tritium::Model& model) {
   std::vector<std::pair<std::string, std::size_t>> formats;
-  const auto add = [&](const tritium::PackedMatrix& matrix) {
-    if (matrix.empty()) return;
+  model.weights.visit([&](const tritium::PackedMatrix& matrix) {
     const std::string name(matrix.format_info().name);
     auto at = std::find_if(formats.begin(), formats.end(), [&](const auto& f) { return f.first == name; });
     if (at == formats.end()) at = formats.insert(at, {name, 0});
     at->second += matrix.bytes();
-  };
-  const auto add_all = [&](const tritium::Linear& linear) { std::for_each(linear.parts.begin(), linear.parts.end(), add); };
-  add(model.weights.embedding);
-  add_all(model.weights.head);
-  for (const tritium::LayerWeights& layer : model.weights.layers) {
-    for (const tritium::Linear* linear : {&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.gate, &layer.up, &layer.down}) add_all(*linear);
-    for (const tritium::ExpertWeights& expert : layer.moe.experts) {
-      for (const tritium::Linear* linear : {&expert.gate_up, &expert.gate, &expert.up, &expert.down}) add_all(*linear);
-    }
-  }
+  });
   std::sort(formats.begin(), formats.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   return formats;
+}
+
+void write_row(JsonWriter& json, const Row& row) {
+  const std::vector<double> rates = row.rates();
+  const auto nanoseconds = [](double s) { return static_cast<std::uint64_t>(s * 1e9); };
+  json.begin_object().member("test", row.test()).member("n_prompt", row.n_prompt).member("n_gen", row.n_gen);
+  json.member("runs", rates.size()).key("tokens_per_s").begin_object().rounded("median", median(rates), 6);
+  json.rounded("min", *std::min_element(rates.begin(), rates.end()), 6);
+  json.rounded("max", *std::max_element(rates.begin(), rates.end()), 6).end_object();
+  json.rounded("bytes_per_token", row.bytes_per_token, 10);
+  json.rounded("gb_per_s", row.bytes_per_token * median(rates) / 1e9, 6);
+  json.rounded("ms", median(row.seconds) * 1e3, 6);  // pp: the time to the first token
+  json.member("n_threads", row.threads).rounded("avg_ts", mean(rates), 6).rounded("stddev_ts", deviation(rates), 6);
+  json.member("avg_ns", nanoseconds(mean(row.seconds))).member("stddev_ns", nanoseconds(deviation(row.seconds)));
+  json.key("samples_ns").begin_array();
+  for (const double s : row.seconds) json.value(nanoseconds(s));
+  json.end_array().key("samples_ts").begin_array();
+  for (const double rate : rates) json.rounded(rate, 6);
+  json.end_array().end_object();
 }
 
 Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, std::size_t threads) {
@@ -158,7 +172,9 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
       if (r != 0) row.seconds.push_back(now() - start);  // the first one warms up
       progress.update(r, options.runs);
     }
-    const double batches = row.n_gen != 0 ? static_cast<double>(row.n_gen) : std::ceil(static_cast<double>(row.n_prompt) / static_cast<double>(decoder->max_batch()));
+    const double batches =
+        row.n_gen != 0 ? static_cast<double>(row.n_gen)
+                       : std::ceil(static_cast<double>(row.n_prompt) / static_cast<double>(decoder->max_batch()));
     row.bytes_per_token = weight_bytes * batches / static_cast<double>(row.tokens());
   }
   return rows;
@@ -176,14 +192,11 @@ Result<int> bench(const BenchOptions& options) {
   needs.tokenizer = false;
   needs.context = [&](std::size_t) { return longest; };
   TRITIUM_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(options.model, options.common, needs));
-  const tritium::ModelSpec& spec = engine->model().spec;
-  if (longest > engine->context() || longest > spec.context) {
-    return tritium::make_error(Errc::out_of_range, "more tokens than the context holds", options.common.ctx != 0 ? "--ctx" : "the model's context",
-                               "at most " + std::to_string(std::min(engine->context(), spec.context)), std::to_string(longest));
-  }
+  TRITIUM_TRY(engine->check_fits(longest));
   const CatchInterrupts catching;
   TRITIUM_ASSIGN(const tritium::IsaChoice isa, tritium::active_isa());
-  const std::vector<std::size_t> threads = options.threads.empty() ? std::vector<std::size_t>{engine->threads()} : options.threads;
+  const std::vector<std::size_t> threads =
+      options.threads.empty() ? std::vector<std::size_t>{engine->threads()} : options.threads;
   std::vector<Row> rows;
   for (const std::size_t n : threads) {
     TRITIUM_ASSIGN(std::vector<Row> measured, measure(options, *engine, n));
@@ -193,25 +206,11 @@ Result<int> bench(const BenchOptions& options) {
   const auto formats = formats_in_use(engine->model());
   if (options.json) {
     JsonWriter json;
-    json.begin_object().member("model", options.model).member("file_bytes", engine->checkpoint().file_bytes()).member("isa", tier);
-    json.member("threads", threads.front()).key("results").begin_array();
-    for (const Row& row : rows) {
-      const std::vector<double> rates = row.rates();
-      json.begin_object().member("test", row.test()).member("n_prompt", row.n_prompt).member("n_gen", row.n_gen).member("runs", rates.size());
-      json.key("tokens_per_s").begin_object().key("median").rounded(median(rates), 6).key("min").rounded(*std::min_element(rates.begin(), rates.end()), 6);
-      json.key("max").rounded(*std::max_element(rates.begin(), rates.end()), 6).end_object();
-      json.key("bytes_per_token").rounded(row.bytes_per_token, 10);
-      json.key("gb_per_s").rounded(row.bytes_per_token * median(rates) / 1e9, 6);
-      json.key("ms").rounded(median(row.seconds) * 1e3, 6);  // pp: the time to the first token
-      json.member("n_threads", row.threads).key("avg_ts").rounded(mean(rates), 6).key("stddev_ts").rounded(deviation(rates), 6);
-      json.member("avg_ns", static_cast<std::uint64_t>(mean(row.seconds) * 1e9)).member("stddev_ns", static_cast<std::uint64_t>(deviation(row.seconds) * 1e9));
-      json.key("samples_ns").begin_array();
-      for (const double s : row.seconds) json.value(static_cast<std::uint64_t>(s * 1e9));
-      json.end_array().key("samples_ts").begin_array();
-      for (const double rate : rates) json.rounded(rate, 6);
-      json.end_array().end_object();
-    }
-    json.end_array().member("weight_bytes_per_token", engine->model().weights.bytes_per_token()).key("kernels").begin_object();
+    json.begin_object().member("model", options.model).member("file_bytes", engine->checkpoint().file_bytes());
+    json.member("isa", tier).member("threads", threads.front()).key("results").begin_array();
+    for (const Row& row : rows) write_row(json, row);
+    json.end_array().member("weight_bytes_per_token", engine->model().weights.bytes_per_token());
+    json.key("kernels").begin_object();
     for (const auto& [name, bytes] : formats) json.member(name, bytes);
     json.end_object().member("type_k", options.common.exact || options.common.kv == Kv::f32 ? "f32" : "f16");
     json.member("peak_rss_bytes", peak_resident_bytes()).member("version", TRITIUM_VERSION).end_object();
@@ -219,16 +218,21 @@ Result<int> bench(const BenchOptions& options) {
     return kDone;
   }
   std::string names;
-  for (const auto& [name, bytes] : formats) names.append(names.empty() ? "" : ", ").append(name).append(" ").append(human_bytes(bytes));
+  for (const auto& [name, bytes] : formats) {
+    names.append(names.empty() ? "" : ", ").append(name).append(" ").append(human_bytes(bytes));
+  }
   out().line("model    " + one_line(options.model) + ", " + human_bytes(engine->checkpoint().file_bytes()));
   out().line("kernels  " + std::string(tier) + ": " + names);
   out().line("");
-  out().line(left("test", 10) + right("threads", 8) + right("median t/s", 12) + right("min", 10) + right("max", 10) + right("MB/token", 11) + right("GB/s", 8) + right("ms", 10));
+  out().line(left("test", 10) + right("threads", 8) + right("median t/s", 12) + right("min", 10) + right("max", 10) +
+             right("MB/token", 11) + right("GB/s", 8) + right("ms", 10));
   for (const Row& row : rows) {
     const std::vector<double> rates = row.rates();
     out().line(left(row.test(), 10) + right(std::to_string(row.threads), 8) + right(fixed(median(rates), 2), 12) +
-               right(fixed(*std::min_element(rates.begin(), rates.end()), 2), 10) + right(fixed(*std::max_element(rates.begin(), rates.end()), 2), 10) +
-               right(fixed(row.bytes_per_token / 1e6, 2), 11) + right(fixed(row.bytes_per_token * median(rates) / 1e9, 2), 8) +
+               right(fixed(*std::min_element(rates.begin(), rates.end()), 2), 10) +
+               right(fixed(*std::max_element(rates.begin(), rates.end()), 2), 10) +
+               right(fixed(row.bytes_per_token / 1e6, 2), 11) +
+               right(fixed(row.bytes_per_token * median(rates) / 1e9, 2), 8) +
                right(fixed(median(row.seconds) * 1e3, 2), 10));
   }
   out().line("\npeak resident set " + human_bytes(peak_resident_bytes()) + "; tg includes greedy sampling");

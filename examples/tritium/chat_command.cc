@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // chat: a conversation in the model's own form. The session keeps what it read, so each turn costs its new part only.
 //
-// On a terminal: a prompt, answers as they are made, Ctrl-C stops one answer. From a pipe: one message a line, one answer
-// each, followed by a newline. Nothing is ever cut from the conversation in silence: what does not fit is said.
+// On a terminal: a prompt, answers as they are made, Ctrl-C stops one answer. From a pipe: one message a line, one
+// answer each, followed by a newline. Nothing is ever cut from the conversation in silence: what does not fit is said.
 #include <poll.h>
 #include <unistd.h>
 
@@ -61,11 +61,15 @@ class Lines {
       const ssize_t got = ::read(STDIN_FILENO, piece, sizeof(piece));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) {
-        return tritium::make_error(Errc::io, "cannot read the input", "standard input", "a message", std::generic_category().message(errno));
+        return tritium::make_error(Errc::io, "cannot read the input", "standard input", "a message",
+                                   std::generic_category().message(errno));
       }
       if (got == 0) ended_ = true;
       buffer_.append(piece, static_cast<std::size_t>(got));
-      if (buffer_.size() > kMaxLine) return tritium::make_error(Errc::out_of_range, "message is too long", "standard input", "at most 16 MiB", "more");
+      if (buffer_.size() > kMaxLine) {
+        return tritium::make_error(Errc::out_of_range, "message is too long", "standard input", "at most 16 MiB",
+                                   "more");
+      }
     }
   }
 
@@ -128,8 +132,10 @@ class Chat {
     const Result<std::vector<std::int32_t>> ids = form_.ids(engine_.tokenizer(), messages_);
     if (!ids.ok()) return refuse(ids.error());
     if (ids->size() >= engine_.context()) {
-      return refuse(tritium::make_error(Errc::out_of_range, "the conversation does not fit the context", "--ctx",
-                                        "less than " + std::to_string(engine_.context()) + " tokens; /reset starts again", std::to_string(ids->size())));
+      return refuse(
+          tritium::make_error(Errc::out_of_range, "the conversation does not fit the context", "--ctx",
+                              "less than " + std::to_string(engine_.context()) + " tokens; /reset starts again",
+                              std::to_string(ids->size())));
     }
     tritium::GenerateOptions generate;
     generate.max_tokens = options_.n == 0 ? engine_.context() : options_.n;
@@ -153,7 +159,8 @@ class Chat {
       return kDone;
     }
     if (stats.finish == Finish::context_full) {
-      say("tritium: the context of " + std::to_string(engine_.context()) + " tokens is full: the answer ends here, /reset starts again\n");
+      say("tritium: the context of " + std::to_string(engine_.context()) +
+          " tokens is full: the answer ends here, /reset starts again\n");
     }
     if (terminal_ && !is_quiet()) {
       note("prompt " + speed_text(stats.prompt_tokens - stats.cached_tokens, stats.prompt_seconds) + "; answer " +

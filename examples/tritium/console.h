@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the commands say: results on standard output, everything else on standard error.
 //
-// Output goes through write(2), so that a full disk or a closed pipe is an error of the command and not a silence. Nothing
-// here needs memory to report that there is none.
+// Output goes through write(2), so that a full disk or a closed pipe is an error of the command and not a silence.
+// Nothing here needs memory to report that there is none.
 #pragma once
 
 #include <chrono>

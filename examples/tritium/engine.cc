@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine.h"
 
-#include "console.h"
 #include "commands.h"
+#include "console.h"
 #include "format_names.h"
+#include "loading.h"
 #include "memory.h"
 #include "model_folder.h"
 #include "signals.h"
 #include "text_side.h"
-#include "tritium/model/load.h"
 #include "tritium/model/plan.h"
 
 namespace cli {
@@ -22,30 +22,32 @@ namespace {
 
 constexpr std::size_t kDefaultContext = 4096;
 
-Status changed(const Status& status) {
-  if (status.ok()) return {};
-  constexpr std::string_view kLibraryText = "file changed while in use";
-  std::string message = status.error().message;
-  if (message.starts_with(kLibraryText)) message.replace(0, kLibraryText.size(), "model file changed while in use");
-  return tritium::Error{status.error().code, std::move(message)};
-}
-
 /// Refuses what would only end in swapping or in the system's killer.
 Status check_memory(const std::string& path, std::size_t weights, std::size_t cache, std::size_t work) {
   const std::optional<std::size_t> available = available_memory();
   const std::size_t needed = weights + cache + work;
   if (!available || needed <= *available) return {};
   return tritium::make_error(Errc::out_of_memory, "not enough memory", tritium::printable_path(path),
-                             human_bytes(needed) + ": weights " + human_bytes(weights) + ", KV cache " + human_bytes(cache) + ", working memory " + human_bytes(work),
+                             human_bytes(needed) + ": weights " + human_bytes(weights) + ", KV cache " +
+                                 human_bytes(cache) + ", working memory " + human_bytes(work),
                              human_bytes(*available) + " available");
 }
 
 }  // namespace
 
+Status unchanged(const Checkpoint& checkpoint) {
+  const Status status = checkpoint.check_unchanged();
+  constexpr std::string_view kLibraryText = "file changed while in use";
+  if (status.ok() || !status.error().message.starts_with(kLibraryText)) return status;
+  return tritium::Error{status.error().code, "model " + status.error().message};
+}
+
 Engine::Engine() = default;
 Engine::~Engine() = default;
 
-const tritium::Model& Engine::model() const { return *model_; }
+const tritium::Model& Engine::model() const {
+  return *model_;
+}
 
 Status pin_isa(const CommonOptions& options) {
   if (options.isa.empty()) return tritium::active_isa().ok() ? Status() : Status(tritium::active_isa().error());
@@ -57,23 +59,31 @@ Status pin_isa(const CommonOptions& options) {
   return tritium::force_isa(options.isa);
 }
 
-Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const CommonOptions& options, Needs needs) {
+tritium::LoadOptions load_options(const CommonOptions& options) {
   tritium::LoadOptions load;
   load.weights = pack_format("--weights", options.weights);
   load.head = pack_format("--head", options.head);
-  if (options.exact || options.acts == Acts::f32) {
-    const char* why = options.exact ? "--exact" : "--acts f32";
-    for (const auto& [name, format] : {std::pair("--weights", load.weights), std::pair("--head", load.head)}) {
-      if (format && *format != tritium::PackFormat::f32) wrong_usage(name, std::string("keep or f32 with ") + why, tritium::info(*format).name);
-    }
-    load.weights = load.head = tritium::PackFormat::f32;
-    load.exact = options.exact;
+  if (!options.exact && options.acts != Acts::f32) return load;
+  for (const auto& [name, format] : {std::pair("--weights", load.weights), std::pair("--head", load.head)}) {
+    if (!format || *format == tritium::PackFormat::f32) continue;
+    wrong_usage(name, std::string("keep or f32 with ") + (options.exact ? "--exact" : "--acts f32"),
+                tritium::info(*format).name);
   }
+  load.weights = load.head = tritium::PackFormat::f32;
+  load.exact = options.exact;
+  return load;
+}
+
+Result<tritium::KvType> kv_type(const CommonOptions& options) {
+  if (options.exact || options.kv == Kv::f32) return tritium::KvType::f32;
+  if (options.kv == Kv::f16) return tritium::KvType::f16;
+  return tritium::make_error(Errc::unsupported, "unsupported KV cache type", "--kv", "f32 or f16", "int8");
+}
+
+Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const CommonOptions& options, Needs needs) {
+  tritium::LoadOptions load = load_options(options);
   std::unique_ptr<Engine> engine(new Engine);
-  if (options.kv == Kv::int8 && !options.exact) {
-    return tritium::make_error(Errc::unsupported, "unsupported KV cache type", "--kv", "f32 or f16", "int8");
-  }
-  engine->kv_ = options.exact || options.kv == Kv::f32 ? tritium::KvType::f32 : tritium::KvType::f16;
+  TRITIUM_ASSIGN(engine->kv_, kv_type(options));
   engine->max_batch_ = needs.max_batch;
   TRITIUM_TRY(pin_isa(options));
   TRITIUM_ASSIGN(const std::string path, resolve_model(model));
@@ -81,15 +91,26 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const Com
   TRITIUM_ASSIGN(engine->checkpoint_, Checkpoint::open(path));
   const Checkpoint& checkpoint = *engine->checkpoint_;
 
+  if (const auto family = encoder_decoder_family(checkpoint)) {
+    return tritium::make_error(Errc::unsupported, "this command runs decoder-only models",
+                               tritium::printable_path(path), "a model without an encoder",
+                               "an encoder-decoder of family " + *family + ", which logits runs");
+  }
   TRITIUM_ASSIGN(const tritium::ModelPlan plan, tritium::plan_model(checkpoint, load));
   const std::size_t most = plan.spec.context;
   if (options.ctx > most) {
-    return tritium::make_error(Errc::out_of_range, "context is longer than the model's", "--ctx", "at most " + std::to_string(most), std::to_string(options.ctx));
+    return tritium::make_error(Errc::out_of_range, "context is longer than the model's", "--ctx",
+                               "at most " + std::to_string(most), std::to_string(options.ctx));
   }
-  engine->context_ = options.ctx != 0 ? options.ctx : needs.context ? needs.context(most) : std::min(most, kDefaultContext);
+  engine->context_given_ = options.ctx != 0;
+  engine->context_ = options.ctx != 0 ? options.ctx
+                     : needs.context  ? needs.context(most)
+                                      : std::min(most, kDefaultContext);
   engine->max_batch_ = std::min(engine->max_batch_, engine->context_);
-  const std::size_t cache = tritium::cache_bytes(plan.spec, engine->context_, engine->max_batch_, engine->kv_ == tritium::KvType::f32 ? 4 : 2);
-  const std::size_t work = (needs.logit_rows * plan.spec.vocab + engine->max_batch_ * tritium::widest_row(plan.spec) * 6) * sizeof(float);
+  const std::size_t cache = tritium::cache_bytes(plan.spec, engine->context_, engine->max_batch_,
+                                                 engine->kv_ == tritium::KvType::f32 ? 4 : 2);
+  const std::size_t work =
+      (needs.logit_rows * plan.spec.vocab + engine->max_batch_ * tritium::widest_row(plan.spec) * 6) * sizeof(float);
   TRITIUM_TRY(check_memory(path, plan.packed_bytes, cache, work));
   if (needs.tokenizer) {
     TRITIUM_ASSIGN(engine->tokenizer_, open_tokenizer(checkpoint));
@@ -110,16 +131,28 @@ Status Engine::set_threads(std::size_t n) {
   return {};
 }
 
-Status Engine::check_unchanged() const { return changed(checkpoint_->check_unchanged()); }
+Status Engine::check_unchanged() const {
+  return unchanged(*checkpoint_);
+}
+
+Status Engine::check_fits(std::size_t tokens) const {
+  const std::size_t most = std::min(context_, model_->spec.context);
+  if (tokens <= most) return {};
+  return tritium::make_error(Errc::out_of_range, "more tokens than the context holds",
+                             context_given_ ? "--ctx" : "the model's context", "at most " + std::to_string(most),
+                             std::to_string(tokens));
+}
 
 Result<tritium::Session> Engine::session() {
-  return tritium::Session::create(*model_, *tokenizer_, {.context = context_, .max_batch = max_batch_, .kv = kv_}, executor());
+  return tritium::Session::create(*model_, *tokenizer_, {.context = context_, .max_batch = max_batch_, .kv = kv_},
+                                  executor());
 }
 Result<std::unique_ptr<tritium::Decoder>> Engine::decoder() {
   return tritium::Decoder::create(*model_, {.context = context_, .max_batch = max_batch_, .kv = kv_}, executor());
 }
 
-Result<tritium::GenerateStats> Engine::generate(tritium::Session& session, std::span<const std::int32_t> prompt, tritium::GenerateOptions options,
+Result<tritium::GenerateStats> Engine::generate(tritium::Session& session, std::span<const std::int32_t> prompt,
+                                                tritium::GenerateOptions options,
                                                 const std::function<bool(std::string_view)>& emit) {
   Progress progress("reading the prompt");
   Status file;
@@ -132,12 +165,14 @@ Result<tritium::GenerateStats> Engine::generate(tritium::Session& session, std::
     if (done == total) progress.clear();
     else progress.update(done, total);
   };
-  TRITIUM_ASSIGN(const tritium::GenerateStats stats, session.generate(prompt, options, [&](std::string_view text) { return emit(text); }));
+  TRITIUM_ASSIGN(const tritium::GenerateStats stats,
+                 session.generate(prompt, options, [&](std::string_view text) { return emit(text); }));
   TRITIUM_TRY(file);
   return stats;
 }
 
-Status forward(tritium::Decoder& decoder, std::span<const std::int32_t> tokens, tritium::Decoder::Logits wanted, float* logits) {
+Status forward(tritium::Decoder& decoder, std::span<const std::int32_t> tokens, tritium::Decoder::Logits wanted,
+               float* logits) {
   return decoder.forward(tokens, wanted, logits);
 }
 
@@ -156,7 +191,8 @@ tritium::SamplerOptions sampler_options(const SamplingOptions& sampling, std::ui
 
 std::string speed_text(std::size_t tokens, double seconds) {
   const std::string rate = seconds > 0 ? fixed(static_cast<double>(tokens) / seconds, 1) : "-";
-  return std::to_string(tokens) + (tokens == 1 ? " token, " : " tokens, ") + fixed(seconds, 3) + " s, " + rate + " tokens/s";
+  return std::to_string(tokens) + (tokens == 1 ? " token, " : " tokens, ") + fixed(seconds, 3) + " s, " + rate +
+         " tokens/s";
 }
 
 }  // namespace cli

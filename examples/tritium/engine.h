@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine: a loaded model with its threads, and the sessions that use it. The loader and the decoder are compiled behind it.
+// Engine: a loaded model with its threads, and the sessions that use it. The loader and the decoder are compiled behind
+// it.
 #pragma once
 
 #include <functional>
@@ -28,8 +29,10 @@ class Engine {
   };
 
   /// Opens MODEL, checks that it fits the memory, loads it. Shows progress.
-  /// Errors: those of the readers and the loader; out_of_range (--ctx past the model's); out_of_memory, with the numbers.
-  static tritium::Result<std::unique_ptr<Engine>> open(const std::string& model, const CommonOptions& options, Needs needs);
+  /// Errors: those of the readers and the loader; out_of_range (--ctx past the model's); out_of_memory, with the
+  /// numbers.
+  static tritium::Result<std::unique_ptr<Engine>> open(const std::string& model, const CommonOptions& options,
+                                                       Needs needs);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -48,9 +51,12 @@ class Engine {
 
   /// Session::generate, stopped by Ctrl-C and by a model file that changes. Shows the progress of the prompt.
   tritium::Result<tritium::GenerateStats> generate(tritium::Session& session, std::span<const std::int32_t> prompt,
-                                                   tritium::GenerateOptions options, const std::function<bool(std::string_view)>& emit);
+                                                   tritium::GenerateOptions options,
+                                                   const std::function<bool(std::string_view)>& emit);
   /// Errors: io, when the model file is not what was opened.
   [[nodiscard]] tritium::Status check_unchanged() const;
+  /// Errors: out_of_range, when the context holds fewer tokens.
+  [[nodiscard]] tritium::Status check_fits(std::size_t tokens) const;
 
  private:
   Engine();
@@ -61,11 +67,16 @@ class Engine {
   std::unique_ptr<tritium::Model> model_;
   tritium::KvType kv_ = tritium::KvType::f16;
   std::size_t context_ = 0;
+  bool context_given_ = false;  ///< by --ctx
   std::size_t max_batch_ = 512;
 };
 
+/// Errors: io, when the model file is not what was opened.
+tritium::Status unchanged(const tritium::Checkpoint& checkpoint);
+
 /// One forward pass; its code lives in one file.
-tritium::Status forward(tritium::Decoder& decoder, std::span<const std::int32_t> tokens, tritium::Decoder::Logits wanted, float* logits);
+tritium::Status forward(tritium::Decoder& decoder, std::span<const std::int32_t> tokens,
+                        tritium::Decoder::Logits wanted, float* logits);
 
 /// Sampler options as the library wants them.
 tritium::SamplerOptions sampler_options(const SamplingOptions& sampling, std::uint64_t seed);

@@ -9,6 +9,7 @@
 #include "console.h"
 #include "format_names.h"
 #include "json_writer.h"
+#include "loading.h"
 #include "model_folder.h"
 #include "text_side.h"
 #include "tritium/model/plan.h"
@@ -112,23 +113,28 @@ void write_spec(JsonWriter& json, const ModelSpec& spec) {
     for (const tritium::LayerSpec& l : spec.layers) json.value(get(l));
     json.end_array();
   };
-  json.key("hyper_parameters").begin_object().member("hidden", spec.hidden).member("layers", spec.n_layers()).member("vocab", spec.vocab);
-  json.member("context", spec.context);
+  json.key("hyper_parameters").begin_object().member("hidden", spec.hidden).member("layers", spec.n_layers());
+  json.member("vocab", spec.vocab).member("context", spec.context);
   layers("heads", [](const tritium::LayerSpec& l) { return l.n_heads; });
   layers("kv_heads", [](const tritium::LayerSpec& l) { return l.n_kv_heads; });
   layers("head_dim", [](const tritium::LayerSpec& l) { return l.head_dim; });
   layers("ffn", [](const tritium::LayerSpec& l) { return l.ffn_dim; });
   layers("window", [](const tritium::LayerSpec& l) { return l.window; });
-  json.member("norm", spec.norm == tritium::NormKind::rms ? "rms" : "layer").key("norm_eps").rounded(static_cast<double>(spec.norm_eps), 6);
+  const auto real = [&](std::string_view name, float value) { json.rounded(name, static_cast<double>(value), 7); };
+  json.member("norm", spec.norm == tritium::NormKind::rms ? "rms" : "layer");
+  real("norm_eps", spec.norm_eps);
   json.member("activation", activation_name(spec.activation)).member("gated_mlp", spec.gated_mlp);
   json.member("parallel_residual", spec.residual == tritium::Residual::parallel).member("tied_head", spec.tied_head);
-  json.key("embedding_scale").rounded(static_cast<double>(spec.embedding_scale), 7).key("attention_scale").rounded(static_cast<double>(spec.attention_scale), 7);
-  json.key("attention_cap").rounded(static_cast<double>(spec.attention_cap), 7).key("logit_cap").rounded(static_cast<double>(spec.logit_cap), 7);
-  json.member("ternary", spec.ternary != tritium::TernaryScale::none).member("experts", spec.moe.n_experts).member("experts_per_token", spec.moe.top_k);
+  real("embedding_scale", spec.embedding_scale);
+  real("attention_scale", spec.attention_scale);
+  real("attention_cap", spec.attention_cap);
+  real("logit_cap", spec.logit_cap);
+  json.member("ternary", spec.ternary != tritium::TernaryScale::none);
+  json.member("experts", spec.moe.n_experts).member("experts_per_token", spec.moe.top_k);
   json.key("rope").begin_array();
   for (const tritium::RopeSpec& rope : spec.ropes) {
-    json.begin_object().key("base").value(rope.base).member("dims", rope.rotary_dim).member("scaling", scaling_name(rope.scaling));
-    json.key("factor").value(rope.factor).end_object();
+    json.begin_object().member("base", rope.base).member("dims", rope.rotary_dim);
+    json.member("scaling", scaling_name(rope.scaling)).member("factor", rope.factor).end_object();
   }
   json.end_array().end_object();
 }
@@ -145,10 +151,14 @@ void write_metadata(JsonWriter& json, const tritium::GgufFile& file) {
     json.key(value.key);
     using Kind = tritium::detail::GgufNumber::Kind;
     if (value.is_array) {
-      json.begin_object().member("array_of", tritium::gguf_type_name(value.type)).member("count", value.count).end_object();
+      json.begin_object().member("array_of", tritium::gguf_type_name(value.type));
+      json.member("count", value.count).end_object();
     } else if (value.type == tritium::GgufType::string) {
-      json.value(std::string_view(reinterpret_cast<const char*>(value.bytes.data()) + sizeof(std::uint64_t), value.bytes.size() - sizeof(std::uint64_t)).substr(0, 65536));
-    } else if (const auto number = tritium::detail::load_number(value.type, value.bytes.data()); number.kind == Kind::boolean) {
+      json.value(std::string_view(reinterpret_cast<const char*>(value.bytes.data()) + sizeof(std::uint64_t),
+                                  value.bytes.size() - sizeof(std::uint64_t))
+                     .substr(0, 65536));
+    } else if (const auto number = tritium::detail::load_number(value.type, value.bytes.data());
+               number.kind == Kind::boolean) {
       json.value(number.u != 0);
     } else if (number.kind == Kind::signed_integer) {
       json.value(number.i);
@@ -166,35 +176,31 @@ void write_metadata(JsonWriter& json, const tritium::GgufFile& file) {
 void write_tensor(JsonWriter& json, const PlannedTensor* planned, const TensorSource& t) {
   json.begin_object().member("name", t.name).member("type", tritium::info(t.type).name).key("shape").begin_array();
   for (const std::size_t n : t.dims()) json.value(n);
-  json.end_array().member("bytes", t.bytes).key("bits_per_weight").rounded(bits_per_weight(t.bytes, t.elements()), 6);
-  json.key("role");
-  if (planned != nullptr && planned->role) json.value(tritium::role_name(*planned->role));
-  else json.null();
-  json.key("packed");
-  if (planned == nullptr || planned->bytes == 0) json.null();
-  else json.value(planned->format ? tritium::info(*planned->format).name : "f32");
+  json.end_array().member("bytes", t.bytes).rounded("bits_per_weight", bits_per_weight(t.bytes, t.elements()), 6);
+  std::optional<std::string_view> role, packed;
+  if (planned != nullptr && planned->role) role = tritium::role_name(*planned->role);
+  if (planned != nullptr && planned->bytes != 0)
+    packed = planned->format ? tritium::info(*planned->format).name : "f32";
+  json.member("role", role).member("packed", packed);
   json.member("packed_bytes", planned == nullptr ? std::size_t{0} : planned->bytes).end_object();
 }
 
 void print_json(const InspectOptions& options, const Checkpoint& checkpoint, const Facts& facts) {
   JsonWriter json;
   json.begin_object().member("path", facts.path).member("kind", checkpoint.gguf() != nullptr ? "gguf" : "safetensors");
-  json.member("file_bytes", checkpoint.file_bytes()).member("architecture", facts.architecture).key("family");
-  if (facts.plan) json.value(facts.plan->family->name);
-  else json.null();
-  json.member("supported", facts.plan.has_value()).key("reason");
-  if (facts.plan) json.null();
-  else json.value(facts.unsupported);
-  json.key("name");
-  if (facts.plan) json.value(facts.plan->spec.name);
-  else json.null();
-  json.member("parameters", facts.parameters);
+  json.member("file_bytes", checkpoint.file_bytes()).member("architecture", facts.architecture);
+  std::optional<std::string_view> family, reason, name;
+  if (facts.plan) family = facts.plan->family->name, name = facts.plan->spec.name;
+  else reason = facts.unsupported;
+  json.member("family", family).member("supported", facts.plan.has_value()).member("reason", reason);
+  json.member("name", name).member("parameters", facts.parameters);
   if (facts.plan) write_spec(json, facts.plan->spec);
   else json.key("hyper_parameters").null();
   json.key("tokenizer");
   if (facts.tokenizer) {
     const Tokenizer& t = *facts.tokenizer;
-    json.begin_object().member("kind", tokenizer_name(t.kind())).member("tokens", t.size()).member("adds_bos", t.adds_bos());
+    json.begin_object().member("kind", tokenizer_name(t.kind())).member("tokens", t.size());
+    json.member("adds_bos", t.adds_bos());
     write_token(json, "bos", t, t.bos());
     write_token(json, "eos", t, t.eos());
     write_token(json, "unk", t, t.unk());
@@ -206,49 +212,75 @@ void print_json(const InspectOptions& options, const Checkpoint& checkpoint, con
     json.null().member("tokenizer_error", facts.no_tokenizer);
   }
   json.key("chat_template");
-  if (facts.chat) json.begin_object().member("bytes", facts.chat->bytes).member("digest", facts.chat->digest).end_object();
-  else json.null();
+  if (!facts.chat) json.null();
+  else json.begin_object().member("bytes", facts.chat->bytes).member("digest", facts.chat->digest).end_object();
   if (!facts.bad_template.empty()) json.member("chat_template_error", facts.bad_template);
-  json.member("tensor_count", checkpoint.tensors().size()).member("packed_bytes", facts.plan ? facts.plan->packed_bytes : 0);
+  json.member("tensor_count", checkpoint.tensors().size());
+  json.member("packed_bytes", facts.plan ? facts.plan->packed_bytes : 0);
   if (checkpoint.gguf() != nullptr) write_metadata(json, *checkpoint.gguf());
   if (options.tensors) {
     json.key("tensors").begin_array();
-    for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) write_tensor(json, facts.plan ? &facts.plan->tensors[i] : nullptr, checkpoint.tensors()[i]);
+    for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
+      write_tensor(json, facts.plan ? &facts.plan->tensors[i] : nullptr, checkpoint.tensors()[i]);
+    }
     json.end_array();
   }
   out().line(json.end_object().text());
 }
 
-void line(std::string_view name, const std::string& text) { out().line(left(name, 12) + text); }
+void line(std::string_view name, const std::string& text) {
+  out().line(left(name, 12) + text);
+}
+
+/// Tensors of each type or format, a line each.
+void print_sums(const std::map<std::string_view, Sum>& sums) {
+  for (const auto& [name, sum] : sums) {
+    line("", left(name, 14) + right(std::to_string(sum.tensors), 6) + right(human_bytes(sum.bytes), 10) +
+                 right(fixed(bits_per_weight(sum.bytes, sum.elements), 3), 9) + " bits a weight");
+  }
+}
+
+/// "2 <|im_end|>"
+std::string token_text(const Tokenizer& tokenizer, std::int32_t id) {
+  return std::to_string(id) + " " + tritium::printable(tokenizer.spelling(id));
+}
 
 void print_spec(const ModelSpec& spec) {
+  const auto over = [&](std::size_t tritium::LayerSpec::* fact) {
+    return over_layers(spec, [&](const tritium::LayerSpec& l) { return l.*fact; });
+  };
   line("layers", std::to_string(spec.n_layers()) + ": hidden " + std::to_string(spec.hidden) + ", heads " +
-                     over_layers(spec, [](const tritium::LayerSpec& l) { return l.n_heads; }) + "/" +
-                     over_layers(spec, [](const tritium::LayerSpec& l) { return l.n_kv_heads; }) + " of " +
-                     over_layers(spec, [](const tritium::LayerSpec& l) { return l.head_dim; }) + ", ffn " +
-                     over_layers(spec, [](const tritium::LayerSpec& l) { return l.ffn_dim; }) + " " + std::string(activation_name(spec.activation)) +
-                     (spec.gated_mlp ? " gated" : ""));
-  if (spec.moe.n_experts != 0) line("experts", std::to_string(spec.moe.n_experts) + ", " + std::to_string(spec.moe.top_k) + " a token, ffn " + std::to_string(spec.moe.ffn_dim));
+                     over(&tritium::LayerSpec::n_heads) + "/" + over(&tritium::LayerSpec::n_kv_heads) + " of " +
+                     over(&tritium::LayerSpec::head_dim) + ", ffn " + over(&tritium::LayerSpec::ffn_dim) + " " +
+                     std::string(activation_name(spec.activation)) + (spec.gated_mlp ? " gated" : ""));
+  if (spec.moe.n_experts != 0) {
+    line("experts", std::to_string(spec.moe.n_experts) + ", " + std::to_string(spec.moe.top_k) + " a token, ffn " +
+                        std::to_string(spec.moe.ffn_dim));
+  }
   std::string context = std::to_string(spec.context);
-  const std::string windows = over_layers(spec, [](const tritium::LayerSpec& l) { return l.window; });
+  const std::string windows = over(&tritium::LayerSpec::window);
   if (windows != "0") context += ", windows " + windows;
   line("context", context);
   std::string ropes;
   for (const tritium::RopeSpec& rope : spec.ropes) {
-    ropes.append(ropes.empty() ? "" : "; ").append("base ").append(fixed(rope.base, 0)).append(", ").append(std::to_string(rope.rotary_dim)).append(" dims");
-    if (rope.scaling != tritium::RopeScaling::none) ropes.append(", ").append(scaling_name(rope.scaling)).append(" ").append(fixed(rope.factor, 2));
+    ropes +=
+        (ropes.empty() ? "base " : "; base ") + fixed(rope.base, 0) + ", " + std::to_string(rope.rotary_dim) + " dims";
+    if (rope.scaling == tritium::RopeScaling::none) continue;
+    ropes += ", " + std::string(scaling_name(rope.scaling)) + " " + fixed(rope.factor, 2);
   }
   line("rope", ropes);
   char eps[32];
   (void)std::snprintf(eps, sizeof(eps), "%g", static_cast<double>(spec.norm_eps));
   line("norm", std::string(spec.norm == tritium::NormKind::rms ? "rms" : "layer") + ", eps " + eps);
-  line("head", std::to_string(spec.vocab) + " tokens, " + (spec.tied_head ? "tied to the embedding" : "a matrix of its own"));
+  line("head",
+       std::to_string(spec.vocab) + " tokens, " + (spec.tied_head ? "tied to the embedding" : "a matrix of its own"));
 }
 
 void print_text(const InspectOptions& options, const Checkpoint& checkpoint, const Facts& facts) {
   const tritium::GgufFile* gguf = checkpoint.gguf();
-  line("file", tritium::printable_path(facts.path) + ", " + (gguf != nullptr ? "GGUF version " + std::to_string(gguf->version()) : std::string("safetensors")) + ", " +
-                   human_bytes(checkpoint.file_bytes()));
+  line("file", tritium::printable_path(facts.path) + ", " +
+                   (gguf != nullptr ? "GGUF version " + std::to_string(gguf->version()) : std::string("safetensors")) +
+                   ", " + human_bytes(checkpoint.file_bytes()));
   const std::string architecture = facts.architecture.empty() ? "none" : tritium::printable(facts.architecture);
   if (facts.plan) {
     if (!facts.plan->spec.name.empty()) line("model", tritium::printable(facts.plan->spec.name));
@@ -261,19 +293,19 @@ void print_text(const InspectOptions& options, const Checkpoint& checkpoint, con
   if (facts.tokenizer) {
     const Tokenizer& t = *facts.tokenizer;
     std::string text = std::string(tokenizer_name(t.kind())) + ", " + std::to_string(t.size()) + " tokens";
-    for (const auto& [name, id] : {std::pair("bos", t.bos()), std::pair("eos", t.eos()), std::pair("unk", t.unk()), std::pair("pad", t.pad())}) {
-      if (id != tritium::kNoToken) text.append(", ").append(name).append(" ").append(std::to_string(id)).append(" ").append(tritium::printable(t.spelling(id)));
+    for (const auto& [name, id] :
+         {std::pair("bos", t.bos()), std::pair("eos", t.eos()), std::pair("unk", t.unk()), std::pair("pad", t.pad())}) {
+      if (id != tritium::kNoToken) text.append(", ").append(name).append(" ").append(token_text(t, id));
     }
     line("tokenizer", text + (t.adds_bos() ? ", adds bos" : ""));
     std::string ends;
-    for (const std::int32_t id : t.end_tokens()) ends.append(ends.empty() ? "" : ", ").append(std::to_string(id)).append(" ").append(tritium::printable(t.spelling(id)));
+    for (const std::int32_t id : t.end_tokens()) ends.append(ends.empty() ? "" : ", ").append(token_text(t, id));
     line("ends", ends.empty() ? "no token" : ends);
   } else {
     line("tokenizer", "none that can be used: " + facts.no_tokenizer);
   }
-  line("template", facts.chat            ? std::to_string(facts.chat->bytes) + " bytes, digest " + facts.chat->digest
-                   : facts.bad_template.empty() ? "none"
-                                                : "cannot be used: " + facts.bad_template);
+  if (facts.chat) line("template", std::to_string(facts.chat->bytes) + " bytes, digest " + facts.chat->digest);
+  else line("template", facts.bad_template.empty() ? "none" : "cannot be used: " + facts.bad_template);
   std::map<std::string_view, Sum> stored;
   for (const TensorSource& t : checkpoint.tensors()) {
     Sum& sum = stored[tritium::info(t.type).name];
@@ -282,9 +314,7 @@ void print_text(const InspectOptions& options, const Checkpoint& checkpoint, con
     sum.bytes += t.bytes;
   }
   line("tensors", std::to_string(checkpoint.tensors().size()) + ", " + std::to_string(facts.parameters) + " numbers");
-  for (const auto& [name, sum] : stored) {
-    line("", left(name, 14) + right(std::to_string(sum.tensors), 6) + right(human_bytes(sum.bytes), 10) + right(fixed(bits_per_weight(sum.bytes, sum.elements), 3), 9) + " bits a weight");
-  }
+  print_sums(stored);
   if (facts.plan && !checkpoint.tensors().empty()) {
     std::map<std::string_view, Sum> packed;
     for (const PlannedTensor& t : facts.plan->tensors) {
@@ -295,24 +325,27 @@ void print_text(const InspectOptions& options, const Checkpoint& checkpoint, con
       sum.bytes += t.bytes;
     }
     line("packed to", human_bytes(facts.plan->packed_bytes));
-    for (const auto& [name, sum] : packed) {
-      line("", left(name, 14) + right(std::to_string(sum.tensors), 6) + right(human_bytes(sum.bytes), 10) + right(fixed(bits_per_weight(sum.bytes, sum.elements), 3), 9) + " bits a weight");
-    }
+    print_sums(packed);
   }
   if (!options.tensors) return;
   std::size_t width = 6;
   for (const TensorSource& t : checkpoint.tensors()) width = std::max(width, tritium::printable(t.name).size());
   out().line("");
-  out().line(left("tensor", width + 2) + left("shape", 22) + left("type", 8) + right("bits", 7) + right("bytes", 13) + "  packed to");
+  out().line(left("tensor", width + 2) + left("shape", 22) + left("type", 8) + right("bits", 7) + right("bytes", 13) +
+             "  packed to");
   for (std::size_t i = 0; i < checkpoint.tensors().size(); ++i) {
     const TensorSource& t = checkpoint.tensors()[i];
     std::string packed = "-";
     if (facts.plan) {
       const PlannedTensor& planned = facts.plan->tensors[i];
-      packed = !planned.role ? "not used" : planned.format ? std::string(tritium::info(*planned.format).name) : planned.bytes != 0 ? "f32" : "-";
+      packed = !planned.role        ? "not used"
+               : planned.format     ? std::string(tritium::info(*planned.format).name)
+               : planned.bytes != 0 ? "f32"
+                                    : "-";
     }
-    out().line(left(tritium::printable(t.name), width + 2) + left(shape_text(t), 22) + left(tritium::info(t.type).name, 8) +
-               right(fixed(bits_per_weight(t.bytes, t.elements()), 3), 7) + right(std::to_string(t.bytes), 13) + "  " + packed);
+    out().line(left(tritium::printable(t.name), width + 2) + left(shape_text(t), 22) +
+               left(tritium::info(t.type).name, 8) + right(fixed(bits_per_weight(t.bytes, t.elements()), 3), 7) +
+               right(std::to_string(t.bytes), 13) + "  " + packed);
   }
 }
 
@@ -330,17 +363,18 @@ std::string architecture_of(const Checkpoint& checkpoint) {
 }  // namespace
 
 Result<int> inspect(const InspectOptions& options) {
-  tritium::LoadOptions load;
-  load.weights = pack_format("--weights", options.common.weights);
-  load.head = pack_format("--head", options.common.head);
-  if (options.common.exact || options.common.acts == Acts::f32) load.weights = load.head = tritium::PackFormat::f32;
-  load.exact = options.common.exact;
+  const tritium::LoadOptions load = load_options(options.common);
   Facts facts;
   TRITIUM_ASSIGN(facts.path, resolve_model(options.model));
   TRITIUM_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(facts.path));
   facts.architecture = architecture_of(checkpoint);
-  if (auto plan = tritium::plan_model(checkpoint, load); plan.ok()) facts.plan = *std::move(plan);
-  else facts.unsupported = plan.error().message;
+  if (const auto family = encoder_decoder_family(checkpoint)) {
+    facts.unsupported = "an encoder-decoder of family " + *family + ": logits runs it, with --decoder-tokens";
+  } else if (auto plan = tritium::plan_model(checkpoint, load); plan.ok()) {
+    facts.plan = *std::move(plan);
+  } else {
+    facts.unsupported = plan.error().message;
+  }
   if (auto tokenizer = open_tokenizer(checkpoint); tokenizer.ok()) facts.tokenizer = *std::move(tokenizer);
   else facts.no_tokenizer = tokenizer.error().message;
   if (auto chat = template_facts(checkpoint); chat.ok()) facts.chat = *std::move(chat);

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "console.h"
+#include "engine.h"
 #include "json_writer.h"
 #include "tritium/ops/context.h"
 
@@ -14,16 +15,26 @@ namespace cli {
 using tritium::TierInfo;
 
 tritium::Result<int> isa(const ListOptions& options) {
-  if (!options.common.isa.empty()) {
-    if (tritium::find_tier(options.common.isa) == nullptr) wrong_usage("--isa", "a tier that 'tritium isa' lists", options.common.isa);
-    TRITIUM_TRY(tritium::force_isa(options.common.isa));
-  }
+  TRITIUM_TRY(pin_isa(options.common));
   const tritium::CpuFeatures& f = tritium::cpu_features();
-  const std::pair<const char*, bool> features[] = {
-      {"avx", f.avx}, {"avx2", f.avx2}, {"fma", f.fma}, {"f16c", f.f16c}, {"bmi2", f.bmi2}, {"avx_vnni", f.avx_vnni}, {"avx512", f.avx512},
-      {"avx512_vnni", f.avx512_vnni}, {"avx512_vbmi", f.avx512_vbmi}, {"avx512_bf16", f.avx512_bf16}, {"amx_tile", f.amx_tile},
-      {"amx_int8", f.amx_int8}, {"amx_bf16", f.amx_bf16}, {"neon", f.neon}, {"dotprod", f.dotprod}, {"i8mm", f.i8mm}, {"bf16", f.bf16}, {"sve", f.sve},
-  };
+  const std::pair<const char*, bool> features[] = {{"avx", f.avx},
+                                                   {"avx2", f.avx2},
+                                                   {"fma", f.fma},
+                                                   {"f16c", f.f16c},
+                                                   {"bmi2", f.bmi2},
+                                                   {"avx_vnni", f.avx_vnni},
+                                                   {"avx512", f.avx512},
+                                                   {"avx512_vnni", f.avx512_vnni},
+                                                   {"avx512_vbmi", f.avx512_vbmi},
+                                                   {"avx512_bf16", f.avx512_bf16},
+                                                   {"amx_tile", f.amx_tile},
+                                                   {"amx_int8", f.amx_int8},
+                                                   {"amx_bf16", f.amx_bf16},
+                                                   {"neon", f.neon},
+                                                   {"dotprod", f.dotprod},
+                                                   {"i8mm", f.i8mm},
+                                                   {"bf16", f.bf16},
+                                                   {"sve", f.sve}};
   TRITIUM_ASSIGN(const tritium::IsaChoice choice, tritium::active_isa());
   const char* variable = std::getenv("TRITIUM_ISA");
   std::string reason = choice.reason;
@@ -44,7 +55,9 @@ tritium::Result<int> isa(const ListOptions& options) {
     for (const TierInfo& tier : tritium::kTiers) {
       const bool compiled = tritium::kernel_table(tier.tier) != nullptr;
       json.begin_object().member("name", tier.name).member("needs", tier.needs).member("compiled", compiled);
-      json.member("available", compiled && tritium::cpu_has(tier.tier)).member("chosen", tier.tier == choice.tier).key("why_not");
+      json.member("available", compiled && tritium::cpu_has(tier.tier))
+          .member("chosen", tier.tier == choice.tier)
+          .key("why_not");
       if (const std::string text = why(tier); text.empty()) json.null();
       else json.value(text);
       json.end_object();

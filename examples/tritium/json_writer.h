@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// JsonWriter: JSON text in the order it is told. Strings that are not UTF-8 get U+FFFD, numbers that are not finite null.
+// JsonWriter: JSON text in the order it is told. Strings that are not UTF-8 get U+FFFD, numbers that are not finite
+// null.
 #pragma once
 
 #include <charconv>
 #include <cmath>
 #include <concepts>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,10 +47,20 @@ class JsonWriter {
     char text[40];
     return raw({text, std::to_chars(text, text + sizeof(text), number, std::chars_format::general, significant).ptr});
   }
+  JsonWriter& rounded(std::string_view name, double number, int significant) {
+    return key(name).rounded(number, significant);
+  }
   template <class T>
   JsonWriter& member(std::string_view name, const T& v) {
     key(name);
     return value(v);
+  }
+
+  /// The value, or null.
+  template <class T>
+  JsonWriter& member(std::string_view name, const std::optional<T>& v) {
+    key(name);
+    return v ? value(*v) : null();
   }
 
   [[nodiscard]] const std::string& text() const { return text_; }

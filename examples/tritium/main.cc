@@ -41,57 +41,73 @@ class Command {
 
   template <class T>
   CLI::Option* number(const std::string& names, T& target, T least, T most, const std::string& text) {
-    return value(names, [&target, least, most](const std::string& where, const std::string& v) { target = parse_number<T>(where, v, least, most); },
-                 text, "N");
+    return value(
+        names,
+        [&target, least, most](const std::string& where, const std::string& v) {
+          target = parse_number<T>(where, v, least, most);
+        },
+        text, "N");
   }
   template <class T>
   CLI::Option* numbers(const std::string& names, std::vector<T>& target, T least, T most, const std::string& text) {
-    return value(names, [&target, least, most](const std::string& where, const std::string& v) { target = parse_numbers<T>(where, v, least, most); },
-                 text, "N,N...");
+    return value(
+        names,
+        [&target, least, most](const std::string& where, const std::string& v) {
+          target = parse_numbers<T>(where, v, least, most);
+        },
+        text, "N,N...");
   }
-  CLI::Option* text(const std::string& names, std::string& target, const std::string& description, const std::string& type = "TEXT") {
+  CLI::Option* text(const std::string& names, std::string& target, const std::string& description,
+                    const std::string& type = "TEXT") {
     return value(names, [&target](const std::string&, const std::string& v) { target = v; }, description, type);
   }
-  CLI::Option* text(const std::string& names, std::optional<std::string>& target, const std::string& description, const std::string& type = "TEXT") {
+  CLI::Option* text(const std::string& names, std::optional<std::string>& target, const std::string& description,
+                    const std::string& type = "TEXT") {
     return value(names, [&target](const std::string&, const std::string& v) { target = v; }, description, type);
   }
   /// The name of a file, which cannot be empty.
   template <class T>
   CLI::Option* file(const std::string& names, T& target, const std::string& description) {
-    return value(names,
-                 [&target](const std::string& where, const std::string& v) {
-                   if (v.empty()) wrong_usage(where, "the name of a file", "an empty one");
-                   target = v;
-                 },
-                 description, "FILE");
+    return value(
+        names,
+        [&target](const std::string& where, const std::string& v) {
+          if (v.empty()) wrong_usage(where, "the name of a file", "an empty one");
+          target = v;
+        },
+        description, "FILE");
   }
   /// One of a few words, with the value that each stands for.
   template <class T>
-  CLI::Option* choice(const std::string& names, T& target, std::vector<std::pair<std::string, T>> words, const std::string& description) {
+  CLI::Option* choice(const std::string& names, T& target, std::vector<std::pair<std::string, T>> words,
+                      const std::string& description) {
     std::string expected;
     for (const auto& entry : words) expected += (expected.empty() ? "" : "|") + entry.first;
-    return value(names,
-                 [&target, words, expected](const std::string& where, const std::string& v) {
-                   for (const auto& [word, meaning] : words) {
-                     if (word == v) {
-                       target = meaning;
-                       return;
-                     }
-                   }
-                   wrong_usage(where, expected, v.empty() ? "nothing" : v);
-                 },
-                 description, expected);
+    return value(
+        names,
+        [&target, words, expected](const std::string& where, const std::string& v) {
+          for (const auto& [word, meaning] : words) {
+            if (word == v) {
+              target = meaning;
+              return;
+            }
+          }
+          wrong_usage(where, expected, v.empty() ? "nothing" : v);
+        },
+        description, expected);
   }
-  CLI::Option* flag(const std::string& names, bool& target, const std::string& description) { return app_->add_flag(names, target, description); }
+  CLI::Option* flag(const std::string& names, bool& target, const std::string& description) {
+    return app_->add_flag(names, target, description);
+  }
 
   CLI::Option* model(std::string& target) {
     target.clear();
-    CLI::Option* option = value("-m,--model,MODEL",
-                                [&target](const std::string& where, const std::string& v) {
-                                  if (v.empty()) wrong_usage(where, "a model", "an empty name");
-                                  target = v;
-                                },
-                                "A .gguf file, a folder with config.json and *.safetensors, or demo:NAME", "");
+    CLI::Option* option = value(
+        "-m,--model,MODEL",
+        [&target](const std::string& where, const std::string& v) {
+          if (v.empty()) wrong_usage(where, "a model", "an empty name");
+          target = v;
+        },
+        "A .gguf file, a folder with config.json and *.safetensors, or demo:NAME", "");
     required_.push_back({option, "MODEL"});
     return option;
   }
@@ -101,17 +117,23 @@ class Command {
   }
 
   /// The options that every command has; `used`: they mean something here, and --help shows them.
-  void common(CommonOptions& c, bool used = true, const std::string& ctx_text = "Positions the cache holds (default: the model's, at most 4096)",
+  void common(CommonOptions& c, bool used = true,
+              const std::string& ctx_text = "Positions the cache holds (default: the model's, at most 4096)",
               std::vector<std::size_t>* thread_list = nullptr) {
     const auto add = [&](CLI::Option* option) { option->group(used ? "Common options" : ""); };
     const std::string threads_text = "Threads (default: the CPUs this process may use)";
-    CLI::Option* threads = thread_list != nullptr ? numbers<std::size_t>("-t,--threads", *thread_list, 1, kMaxThreads, threads_text + "; one row for each value")
-                                                  : number<std::size_t>("-t,--threads", c.threads, 1, kMaxThreads, threads_text);
+    CLI::Option* threads = thread_list != nullptr
+                               ? numbers<std::size_t>("-t,--threads", *thread_list, 1, kMaxThreads,
+                                                      threads_text + "; one row for each value")
+                               : number<std::size_t>("-t,--threads", c.threads, 1, kMaxThreads, threads_text);
     add(threads->envname("TRITIUM_THREADS"));
     add(number<std::size_t>("-c,--ctx,--ctx-size", c.ctx, 1, kMaxContext, ctx_text));
-    add(text("--weights", c.weights, "What linear layers are packed to: a name of 'tritium formats', or keep (default): lose nothing", "FORMAT|keep"));
+    add(text("--weights", c.weights,
+             "What linear layers are packed to: a name of 'tritium formats', or keep (default): lose nothing",
+             "FORMAT|keep"));
     add(text("--head", c.head, "The same for the output head", "FORMAT|keep"));
-    add(choice<Kv>("--kv,--cache-type-k,--cache-type-v", c.kv, {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"q8_0", Kv::int8}},
+    add(choice<Kv>("--kv,--cache-type-k,--cache-type-v", c.kv,
+                   {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"q8_0", Kv::int8}},
                    "Type of cached keys and values (default f16)"));
     add(choice<Acts>("--acts", c.acts, {{"auto", Acts::automatic}, {"f32", Acts::f32}, {"int8", Acts::automatic}},
                      "Activations that meet the weights: int8 where weights are quantised (default), or all in f32"));
@@ -126,16 +148,23 @@ class Command {
     const auto add = [](CLI::Option* option) { option->group("Sampling"); };
     add(number<float>("--temp,--temperature", s.temp, 0.0f, 1e6f, "Temperature; 0 is greedy (default 0.8)"));
     add(number<std::size_t>("--top-k", s.top_k, 0, kMaxTokens, "Only the K most probable tokens; 0: all (default 40)"));
-    add(number<float>("--top-p", s.top_p, 0.0f, 1.0f, "The fewest tokens that hold this share of the mass; 1: all (default 0.95)"));
-    add(number<float>("--min-p", s.min_p, 0.0f, 1.0f, "Only tokens this probable relative to the first; 0: all (default 0.05)"));
-    add(number<float>("--repeat-penalty", s.repeat_penalty, 1e-6f, 1e6f, "Divides logits of recent tokens; 1: none (default 1)"));
-    add(number<std::size_t>("--repeat-last-n", s.repeat_last, 0, kMaxTokens, "How many tokens are recent (default 64)"));
-    CLI::Option* stop = app_->add_option_function<std::vector<std::string>>("--stop", [&s](const std::vector<std::string>& v) {
-                               s.stop = v;
-                               for (const std::string& one : v) {
-                                 if (one.empty()) wrong_usage("--stop", "a text", "an empty one");
-                               }
-                             }, "Text that ends the answer and is not part of it; may be given several times");
+    add(number<float>("--top-p", s.top_p, 0.0f, 1.0f,
+                      "The fewest tokens that hold this share of the mass; 1: all (default 0.95)"));
+    add(number<float>("--min-p", s.min_p, 0.0f, 1.0f,
+                      "Only tokens this probable relative to the first; 0: all (default 0.05)"));
+    add(number<float>("--repeat-penalty", s.repeat_penalty, 1e-6f, 1e6f,
+                      "Divides logits of recent tokens; 1: none (default 1)"));
+    add(number<std::size_t>("--repeat-last-n", s.repeat_last, 0, kMaxTokens,
+                            "How many tokens are recent (default 64)"));
+    CLI::Option* stop = app_->add_option_function<std::vector<std::string>>(
+        "--stop",
+        [&s](const std::vector<std::string>& v) {
+          s.stop = v;
+          for (const std::string& one : v) {
+            if (one.empty()) wrong_usage("--stop", "a text", "an empty one");
+          }
+        },
+        "Text that ends the answer and is not part of it; may be given several times");
     stop->type_name("TEXT")->allow_extra_args(false);
     add(stop);
     add(flag("--greedy", s.greedy, "Always the most probable token"));
@@ -156,19 +185,20 @@ class Command {
   }
 
  private:
-  CLI::Option* value(const std::string& names, std::function<void(const std::string&, const std::string&)> take, const std::string& description,
-                     const std::string& type) {
+  CLI::Option* value(const std::string& names, std::function<void(const std::string&, const std::string&)> take,
+                     const std::string& description, const std::string& type) {
     // In messages the first two names stand for the option: "-n/--predict".
     const std::size_t comma = names.find(',');
     std::string where = names.substr(0, names.find(',', comma == std::string::npos ? comma : comma + 1));
     if (comma != std::string::npos) where.replace(comma, 1, "/");
-    CLI::Option* option = app_->add_option_function<std::string>(names, [take = std::move(take), where](const std::string& v) { take(where, v); }, description);
-    option->take_last();
-    if (!type.empty()) option->type_name(type);
+    CLI::Option* option = app_->add_option_function<std::string>(
+        names, [take = std::move(take), where](const std::string& v) { take(where, v); }, description);
+    option->take_last()->type_name(type);
     return option;
   }
   CLI::Option* seed(CommonOptions& c) {
-    return number<std::uint64_t>("-s,--seed", c.seed, 0, std::numeric_limits<std::uint64_t>::max(), "Seed of the sampler: the same one gives the same text (default 0)");
+    return number<std::uint64_t>("-s,--seed", c.seed, 0, std::numeric_limits<std::uint64_t>::max(),
+                                 "Seed of the sampler: the same one gives the same text (default 0)");
   }
 
   CLI::App* app_;
@@ -184,10 +214,13 @@ class CommandLine {
  public:
   explicit CommandLine(CLI::App& app) {
     app.set_version_flag("--version", "tritium " TRITIUM_VERSION, "Print the version and exit");
-    app.footer("'tritium COMMAND --help' says more. Models: .gguf files, safetensors folders, demo:NAME (see 'tritium models').");
+    app.footer(
+        "'tritium COMMAND --help' says more. Models: .gguf files, safetensors folders, demo:NAME (see 'tritium "
+        "models').");
 
     {
-      Command& c = add(app, "run", "Complete a text; the completion alone goes to standard output", "tritium run demo:smollm2-135m -p \"The capital of France is\" -n 32");
+      Command& c = add(app, "run", "Complete a text; the completion alone goes to standard output",
+                       "tritium run demo:smollm2-135m -p \"The capital of France is\" -n 32");
       c.model(run_.model);
       c.text("-p,--prompt", run_.prompt, "The text; - reads standard input");
       c.file("-f,--file", run_.file, "A file that holds the text");
@@ -205,18 +238,23 @@ class CommandLine {
       });
     }
     {
-      Command& c = add(app, "chat", "Talk to a model in its own chat form; /help explains. Without a terminal: one message a line, one answer each",
+      Command& c = add(app, "chat",
+                       "Talk to a model in its own chat form; /help explains. Without a terminal: one message a line, "
+                       "one answer each",
                        "tritium chat demo:smollm2-135m --system \"Answer in one sentence.\"");
       c.model(chat_.model);
       c.text("--system,--system-prompt", chat_.system, "What the system says first");
-      c.text("--template,--chat-template", chat_.chat_template, "A built-in template or a file with one, instead of the model's own", "NAME|FILE");
-      c.number<std::size_t>("-n,--predict,--n-predict", chat_.n, 1, kMaxTokens, "Tokens of one answer at most (default: to the end of the context)");
+      c.text("--template,--chat-template", chat_.chat_template,
+             "A built-in template or a file with one, instead of the model's own", "NAME|FILE");
+      c.number<std::size_t>("-n,--predict,--n-predict", chat_.n, 1, kMaxTokens,
+                            "Tokens of one answer at most (default: to the end of the context)");
       c.sampling(chat_.sampling, chat_.common);
       c.common(chat_.common);
       c.run([this] { return chat(chat_); });
     }
     {
-      Command& c = add(app, "tokenize", "The ids of a text, on one line", "tritium tokenize demo:smollm2-135m \"Hello world\"");
+      Command& c =
+          add(app, "tokenize", "The ids of a text, on one line", "tritium tokenize demo:smollm2-135m \"Hello world\"");
       c.model(tokenize_.model);
       c.text("TEXT", tokenize_.text, "The text; absent: standard input, taken whole", "");
       c.flag("--no-special", tokenize_.no_special, "Special tokens written in the text are plain text");
@@ -226,58 +264,76 @@ class CommandLine {
       c.run([this] { return tokenize(tokenize_); });
     }
     {
-      Command& c = add(app, "detokenize", "The text of ids, nothing added", "tritium detokenize demo:smollm2-135m 19556 905");
+      Command& c =
+          add(app, "detokenize", "The text of ids, nothing added", "tritium detokenize demo:smollm2-135m 19556 905");
       c.model(detokenize_.model);
-      c.app()->add_option_function<std::vector<std::string>>("ID", [this](const std::vector<std::string>& ids) {
-         for (const std::string& id : ids) {
-           detokenize_.ids.push_back(parse_number<std::int32_t>("ID", id, 0, kMaxId));
-           detokenize_.ids_given = true;
-         }
-       }, "The ids; absent: read from standard input")->type_name("");
+      c.app()
+          ->add_option_function<std::vector<std::string>>(
+              "ID",
+              [this](const std::vector<std::string>& ids) {
+                for (const std::string& id : ids) {
+                  detokenize_.ids.push_back(parse_number<std::int32_t>("ID", id, 0, kMaxId));
+                  detokenize_.ids_given = true;
+                }
+              },
+              "The ids; absent: read from standard input")
+          ->type_name("");
       c.flag("--no-special", detokenize_.no_special, "Control tokens leave no text");
       c.common(detokenize_.common, false);
       c.run([this] { return detokenize(detokenize_); });
     }
     {
-      Command& c = add(app, "logits", "Logits of given tokens as a NumPy file, float32 [tokens, vocabulary]", "tritium logits demo:smollm2-135m --tokens 504,3575,282 --out logits.npy");
+      Command& c = add(app, "logits", "Logits of given tokens as a NumPy file, float32 [tokens, vocabulary]",
+                       "tritium logits demo:smollm2-135m --tokens 504,3575,282 --out logits.npy");
       c.model(logits_.model);
       c.numbers<std::int32_t>("--tokens", logits_.tokens, 0, kMaxId, "The ids");
       c.file("--tokens-file", logits_.tokens_file, "A file with the ids, separated by commas or white space");
-      c.app()->add_option_function<std::string>("--decoder-tokens", [this](const std::string&) { logits_.decoder_tokens = true; },
-                                                "For encoder-decoder models: ids for the decoder")->type_name("N,N...");
+      c.numbers<std::int32_t>("--decoder-tokens", logits_.decoder_tokens, 0, kMaxId,
+                              "For encoder-decoder models: the ids of the decoder; --tokens are those of the encoder");
       c.require(c.file("-o,--out", logits_.out, "The file to write"), "--out FILE");
       c.flag("--decode", logits_.decode, "Token by token through the KV cache, not in one prefill");
       c.flag("--last", logits_.last, "The last token's row only");
       c.common(logits_.common, true, "Positions the cache holds (default: as many as there are tokens)");
       c.run([this] {
         if (logits_.tokens.empty() == !logits_.tokens_file.has_value()) {
-          wrong_usage("tritium logits", "either --tokens or --tokens-file", logits_.tokens.empty() ? "neither" : "both");
+          wrong_usage("tritium logits", "either --tokens or --tokens-file",
+                      logits_.tokens.empty() ? "neither" : "both");
         }
         return logits(logits_);
       });
     }
     {
-      Command& c = add(app, "perplexity", "How well a model predicts a text, in windows of --ctx tokens", "tritium perplexity demo:smollm2-135m -f text.txt --ctx 512 --json");
+      Command& c = add(app, "perplexity", "How well a model predicts a text, in windows of --ctx tokens",
+                       "tritium perplexity demo:smollm2-135m -f text.txt --ctx 512 --json");
       c.model(perplexity_.model);
       c.require(c.file("-f,--file", perplexity_.file, "The text"), "--file FILE");
       c.choice<bool>("--rule", perplexity_.half_rule, {{"window", false}, {"half", true}},
-                     "Score every token of a window but its first (default), or the second half of whole windows as llama.cpp does");
-      c.flag("--no-special", perplexity_.no_special, "Special tokens written in the text are plain text; --rule half implies it");
-      c.file("--save-logits", perplexity_.save_logits, "Save the logits of the scored rows, and FILE.rows.npy that says whose they are");
-      c.file("--kl-from", perplexity_.kl_from, "Compare with a saved run: Kullback-Leibler divergence and top-1 agreement");
+                     "Score every token of a window but its first (default), or the second half of whole windows as "
+                     "llama.cpp does");
+      c.flag("--no-special", perplexity_.no_special,
+             "Special tokens written in the text are plain text; --rule half implies it");
+      c.file("--save-logits", perplexity_.save_logits,
+             "Save the logits of the scored rows, and FILE.rows.npy that says whose they are");
+      c.file("--kl-from", perplexity_.kl_from,
+             "Compare with a saved run: Kullback-Leibler divergence and top-1 agreement");
       c.flag("--json", perplexity_.json, "{\"tokens\", \"nll\", \"ppl\", \"stderr\", \"kld\", \"top1\"}");
       std::string& base = divergence_base_;
       c.file("--kl-divergence-base", base, "As --save-logits; with --kl-divergence as --kl-from")->group("");
       c.flag("--kl-divergence", kl_divergence_, "")->group("");
       c.common(perplexity_.common, true, "Tokens of a window (default 512)");
       c.run([this] {
-        if (kl_divergence_ && divergence_base_.empty()) wrong_usage("--kl-divergence", "--kl-divergence-base FILE", "nothing");
-        if (!divergence_base_.empty()) (kl_divergence_ ? perplexity_.kl_from : perplexity_.save_logits) = divergence_base_;
+        if (kl_divergence_ && divergence_base_.empty()) {
+          wrong_usage("--kl-divergence", "--kl-divergence-base FILE", "nothing");
+        }
+        if (!divergence_base_.empty()) {
+          (kl_divergence_ ? perplexity_.kl_from : perplexity_.save_logits) = divergence_base_;
+        }
         return perplexity(perplexity_);
       });
     }
     {
-      Command& c = add(app, "quantize", "Convert a model to a GGUF file", "tritium quantize model/ model-q4_0.gguf --to q4_0 --head q8_0");
+      Command& c = add(app, "quantize", "Convert a model to a GGUF file",
+                       "tritium quantize model/ model-q4_0.gguf --to q4_0 --head q8_0");
       c.model(quantize_.model);
       c.require(c.file("OUT", quantize_.out, "The GGUF file to write"), "OUT.gguf");
       c.require(c.text("--to", quantize_.to, "Format of the matrices, see 'tritium formats'", "FORMAT"), "--to FORMAT");
@@ -288,13 +344,13 @@ class CommandLine {
       c.app()
           ->get_option("--head")
           ->group("Common options")
-          ->description("Format of the token embedding and the output head (default: as --to; f16 beside ternary ones)");
-      c.run([this] {
-        return quantize(quantize_);
-      });
+          ->description(
+              "Format of the token embedding and the output head (default: as --to; f16 beside ternary ones)");
+      c.run([this] { return quantize(quantize_); });
     }
     {
-      Command& c = add(app, "inspect", "What a model file holds and what it will be packed to; no weights are loaded", "tritium inspect demo:gemma3-270m --tensors");
+      Command& c = add(app, "inspect", "What a model file holds and what it will be packed to; no weights are loaded",
+                       "tritium inspect demo:gemma3-270m --tensors");
       c.model(inspect_.model);
       c.flag("--tensors", inspect_.tensors, "Every tensor: shape, type, bits a weight, packed format");
       c.flag("--json", inspect_.json, "The same as one JSON object");
@@ -302,44 +358,58 @@ class CommandLine {
       c.run([this] { return inspect(inspect_); });
     }
     {
-      Command& c = add(app, "bench", "Speed of prefill (pp) and decode (tg): median, least and most of several runs", "tritium bench demo:smollm2-135m -p 128,512 -n 128 --json");
+      Command& c = add(app, "bench", "Speed of prefill (pp) and decode (tg): median, least and most of several runs",
+                       "tritium bench demo:smollm2-135m -p 128,512 -n 128 --json");
       c.model(bench_.model);
-      c.numbers<std::size_t>("-p,--n-prompt", bench_.prompts, 0, kMaxContext, "Tokens of the prompt, one row for each value; 0: none (default 512)");
-      c.numbers<std::size_t>("-n,--n-gen", bench_.generated, 0, kMaxContext, "Tokens to make, one row for each value; 0: none (default 128)");
-      c.number<std::size_t>("-r,--repetitions", bench_.runs, 1, 10000, "Runs of each row, after one that warms up (default 5)");
+      c.numbers<std::size_t>("-p,--n-prompt", bench_.prompts, 0, kMaxContext,
+                             "Tokens of the prompt, one row for each value; 0: none (default 512)");
+      c.numbers<std::size_t>("-n,--n-gen", bench_.generated, 0, kMaxContext,
+                             "Tokens to make, one row for each value; 0: none (default 128)");
+      c.number<std::size_t>("-r,--repetitions", bench_.runs, 1, 10000,
+                            "Runs of each row, after one that warms up (default 5)");
       c.flag("--json", bench_.json, "One JSON object");
-      c.common(bench_.common, true, "Positions the cache holds (default: as many as the longest row needs)", &bench_.threads);
+      c.common(bench_.common, true, "Positions the cache holds (default: as many as the longest row needs)",
+               &bench_.threads);
       c.run([this] { return bench(bench_); });
     }
     {
-      Command& c = add(app, "isa", "The CPU's features, the tiers compiled in, the one chosen and why", "tritium isa --json");
+      Command& c =
+          add(app, "isa", "The CPU's features, the tiers compiled in, the one chosen and why", "tritium isa --json");
       c.flag("--json", isa_.json, "One JSON object");
       c.common(isa_.common, false);
       c.run([this] { return isa(isa_); });
     }
     {
-      Command& c = add(app, "selftest", "Check every kernel on every tier this CPU runs against the scalar reference", "tritium selftest");
+      Command& c = add(app, "selftest", "Check every kernel on every tier this CPU runs against the scalar reference",
+                       "tritium selftest");
       c.flag("--json", selftest_.json, "One JSON object");
       c.common(selftest_.common, false);
       c.run([this] { return selftest(selftest_); });
     }
     {
-      Command& c = add(app, "formats", "Every weight format: bits a weight, group, kernels and tiers", "tritium formats");
+      Command& c =
+          add(app, "formats", "Every weight format: bits a weight, group, kernels and tiers", "tritium formats");
       c.flag("--json", formats_.json, "One JSON array");
       c.common(formats_.common, false);
       c.run([this] { return formats(formats_); });
     }
     {
-      Command& c = add(app, "template", "Render a conversation with the model's chat template", "tritium template demo:smollm2-135m --messages chat.json --add-generation-prompt");
+      Command& c = add(app, "template", "Render a conversation with the model's chat template",
+                       "tritium template demo:smollm2-135m --messages chat.json --add-generation-prompt");
       c.model(template_.model);
-      c.require(c.file("--messages", template_.messages, "[{\"role\": ..., \"content\": ...}, ...]"), "--messages FILE");
-      c.text("--template,--chat-template", template_.chat_template, "A built-in template or a file with one, instead of the model's own", "NAME|FILE");
-      c.flag("--add-generation-prompt", template_.add_generation_prompt, "End with the opening of the assistant's turn");
+      c.require(c.file("--messages", template_.messages, "[{\"role\": ..., \"content\": ...}, ...]"),
+                "--messages FILE");
+      c.text("--template,--chat-template", template_.chat_template,
+             "A built-in template or a file with one, instead of the model's own", "NAME|FILE");
+      c.flag("--add-generation-prompt", template_.add_generation_prompt,
+             "End with the opening of the assistant's turn");
       c.common(template_.common, false);
       c.run([this] { return render_template(template_); });
     }
     {
-      Command& c = add(app, "models", "The demo models: which are present, size, licence, and the command that gets each", "tritium models");
+      Command& c =
+          add(app, "models", "The demo models: which are present, size, licence, and the command that gets each",
+              "tritium models");
       c.flag("--json", models_.json, "One JSON array");
       c.common(models_.common, false);
       c.run([this] { return models(models_); });
@@ -386,10 +456,16 @@ std::string usage_message(const CLI::ParseError& e, const std::string& command, 
     return tritium::make_error(tritium::Errc::invalid_argument, "wrong usage", where, expected, found).message;
   };
   if (const std::string extra = tail("not expected: "); !extra.empty()) {
-    return message(command, command == "tritium" ? "a command that 'tritium --help' lists" : "what '" + command + " --help' lists", extra);
+    return message(
+        command, command == "tritium" ? "a command that 'tritium --help' lists" : "what '" + command + " --help' lists",
+        extra);
   }
-  if (command == "tritium") return message(command, "a command that 'tritium --help' lists", first.empty() ? "nothing" : first);
-  if (e.get_name() == "ArgumentMismatch" && text.ends_with(" missing")) return message(text.substr(0, text.find(':')), "a value", "nothing");
+  if (command == "tritium") {
+    return message(command, "a command that 'tritium --help' lists", first.empty() ? "nothing" : first);
+  }
+  if (e.get_name() == "ArgumentMismatch" && text.ends_with(" missing")) {
+    return message(text.substr(0, text.find(':')), "a value", "nothing");
+  }
   return message(command, "what '" + command + " --help' says", text);
 }
 

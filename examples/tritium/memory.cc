@@ -32,7 +32,9 @@ std::optional<std::size_t> field_in(const char* path, const char* key) {
   const std::size_t length = std::strlen(key);
   while (!found && std::fgets(line, sizeof(line), file) != nullptr) {
     unsigned long long value = 0;
-    if (std::strncmp(line, key, length) == 0 && std::sscanf(line + length, "%*[: \t]%llu", &value) == 1) found = static_cast<std::size_t>(value);
+    if (std::strncmp(line, key, length) == 0 && std::sscanf(line + length, "%*[: \t]%llu", &value) == 1) {
+      found = static_cast<std::size_t>(value);
+    }
   }
   std::fclose(file);
   return found;
@@ -42,7 +44,9 @@ std::optional<std::size_t> field_in(const char* path, const char* key) {
 
 std::optional<std::size_t> available_memory() {
   std::optional<std::size_t> available;
-  const auto limit = [&](std::size_t bytes) { available = std::min(available.value_or(std::numeric_limits<std::size_t>::max()), bytes); };
+  const auto limit = [&](std::size_t bytes) {
+    available = std::min(available.value_or(std::numeric_limits<std::size_t>::max()), bytes);
+  };
   if (const auto kilobytes = field_in("/proc/meminfo", "MemAvailable")) limit(*kilobytes * 1024);
   // A control group counts the page cache as used; inactive file pages go when memory is wanted.
   const auto group = [&](const char* max_path, const char* used_path, const char* stat_path, const char* key) {
@@ -54,10 +58,12 @@ std::optional<std::size_t> available_memory() {
     limit(*most > held ? *most - held : 0);
   };
   group("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat", "inactive_file");
-  group("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/memory/memory.stat",
-        "total_inactive_file");
+  group("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat", "total_inactive_file");
   rlimit address_space{};
-  if (::getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY) limit(address_space.rlim_cur);
+  if (::getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY) {
+    limit(address_space.rlim_cur);
+  }
   return available;
 }
 

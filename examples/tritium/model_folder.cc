@@ -42,8 +42,9 @@ Result<std::string> resolve_model(const std::string& model) {
     const std::string path = demo_path(demo);
     struct stat status{};
     if (!path.empty() && ::stat(path.c_str(), &status) == 0) return path;
-    return tritium::make_error(Errc::io, "the demo model is not there", path.empty() ? model : tritium::printable_path(path),
-                               "the file that scripts/get-model.sh " + std::string(name) + " makes", path.empty() ? "no HOME" : "nothing");
+    return tritium::make_error(
+        Errc::io, "the demo model is not there", path.empty() ? model : tritium::printable_path(path),
+        "the file that scripts/get-model.sh " + std::string(name) + " makes", path.empty() ? "no HOME" : "nothing");
   }
   return tritium::make_error(Errc::invalid_argument, "unknown demo model", "MODEL", known, tritium::printable(model));
 }
@@ -53,7 +54,8 @@ Result<int> models(const ListOptions& options) {
   json.begin_array();
   if (!options.json) {
     const std::string folder = model_folder();
-    out().line("Models in " + (folder.empty() ? std::string("no folder: set TRITIUM_MODELS or HOME") : one_line(folder)) + ":\n");
+    out().line("Models in " +
+               (folder.empty() ? std::string("no folder: set TRITIUM_MODELS or HOME") : one_line(folder)) + ":\n");
   }
   for (const DemoModel& demo : kDemoModels) {
     const std::string path = demo_path(demo);
@@ -63,13 +65,19 @@ Result<int> models(const ListOptions& options) {
     // A size that differs is a damaged or another file; reading 250 MB for a digest is get-model.sh's business.
     const bool whole = there && static_cast<std::uint64_t>(status.st_size) == demo.bytes;
     if (options.json) {
-      json.begin_object().member("name", demo.name).member("model", "demo:" + std::string(demo.name)).member("title", demo.title);
-      json.member("present", whole).member("path", path).member("bytes", demo.bytes).member("sha256", demo.sha256);
+      json.begin_object().member("name", demo.name).member("model", "demo:" + std::string(demo.name));
+      json.member("title", demo.title)
+          .member("present", whole)
+          .member("path", path)
+          .member("bytes", demo.bytes)
+          .member("sha256", demo.sha256);
       json.member("licence", demo.licence).member("command", command).end_object();
       continue;
     }
     out().line("demo:" + left(demo.name, 14) + left(human_bytes(demo.bytes), 9) + left(demo.licence, 20) +
-               (whole ? "present" : there ? "damaged: another size; get it again with " + command : "missing; get it with " + command));
+               (whole   ? "present"
+                : there ? "damaged: another size; get it again with " + command
+                        : "missing; get it with " + command));
     out().line("  " + std::string(demo.title) + ", sha256 " + std::string(demo.sha256));
   }
   if (options.json) out().line(json.end_array().text());

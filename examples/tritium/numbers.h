@@ -58,7 +58,8 @@ inline tritium::Result<std::vector<std::int32_t>> parse_ids(std::string_view whe
     std::int32_t id = 0;
     const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), id);
     if (code != std::errc() || stop != word.data() + word.size() || id < 0) {
-      return tritium::make_error(tritium::Errc::invalid_argument, "not a token id", std::string(where) + ", id number " + std::to_string(ids.size() + 1),
+      return tritium::make_error(tritium::Errc::invalid_argument, "not a token id",
+                                 std::string(where) + ", id number " + std::to_string(ids.size() + 1),
                                  "a whole number from 0 on", tritium::printable(word));
     }
     ids.push_back(id);

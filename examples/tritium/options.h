@@ -80,7 +80,7 @@ struct LogitsOptions {
   std::string model;
   std::vector<std::int32_t> tokens;
   std::optional<std::string> tokens_file;
-  bool decoder_tokens = false;  ///< --decoder-tokens was given
+  std::vector<std::int32_t> decoder_tokens;
   std::string out;
   bool decode = false;
   bool last = false;

@@ -31,7 +31,8 @@ Result<std::string> read_prompt(const RunOptions& options) {
 Result<int> run(const RunOptions& options) {
   TRITIUM_ASSIGN(const std::string prompt, read_prompt(options));
   TRITIUM_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(options.model, options.common, {}));
-  TRITIUM_ASSIGN(const std::vector<std::int32_t> ids, encode(engine->tokenizer(), prompt, {true, !options.no_special, false}));
+  TRITIUM_ASSIGN(const std::vector<std::int32_t> ids,
+                 encode(engine->tokenizer(), prompt, {true, !options.no_special, false}));
   TRITIUM_ASSIGN(tritium::Session session, engine->session());
   tritium::GenerateOptions generate;
   generate.max_tokens = options.n;
@@ -54,10 +55,11 @@ Result<int> run(const RunOptions& options) {
   if (last != '\n' && is_terminal(STDOUT_FILENO)) out().write("\n");
   TRITIUM_TRY(out().flush());
   if (stats.finish == Finish::context_full) {
-    note("the context is full: the text ends after " + std::to_string(engine->context()) + " tokens (--ctx allows more, up to the model's " +
-         std::to_string(engine->model().spec.context) + ")");
+    note("the context is full: the text ends after " + std::to_string(engine->context()) +
+         " tokens (--ctx allows more, up to the model's " + std::to_string(engine->model().spec.context) + ")");
   }
-  note("prompt " + speed_text(stats.prompt_tokens, stats.prompt_seconds) + "; generated " + speed_text(stats.new_tokens, stats.decode_seconds));
+  note("prompt " + speed_text(stats.prompt_tokens, stats.prompt_seconds) + "; generated " +
+       speed_text(stats.new_tokens, stats.decode_seconds));
   return stats.finish == Finish::cancelled && interrupted() ? kInterrupted : kDone;
 }
 

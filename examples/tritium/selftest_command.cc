@@ -30,10 +30,11 @@ tritium::Result<int> selftest(const ListOptions& options) {
       const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       json.member("passed", report.ok());
       if (report.ok()) {
-        json.member("kernels", report->kernels).member("outputs", report->outputs).member("worst_kernel", report->worst_kernel);
-        json.key("worst_share_of_bound").rounded(report->worst, 6);
-        text = "passed: " + std::to_string(report->kernels) + " kernels, " + std::to_string(report->outputs) + " outputs, worst error " +
-               fixed(100 * report->worst, 1) + " % of its bound (" + report->worst_kernel + "), " + fixed(seconds * 1e3, 0) + " ms";
+        json.member("kernels", report->kernels).member("outputs", report->outputs);
+        json.member("worst_kernel", report->worst_kernel).rounded("worst_share_of_bound", report->worst, 6);
+        text = "passed: " + std::to_string(report->kernels) + " kernels, " + std::to_string(report->outputs) +
+               " outputs, worst error " + fixed(100 * report->worst, 1) + " % of its bound (" + report->worst_kernel +
+               "), " + fixed(seconds * 1e3, 0) + " ms";
       } else {
         ++failed;
         json.member("error", report.error().message);
@@ -45,7 +46,8 @@ tritium::Result<int> selftest(const ListOptions& options) {
   }
   if (options.json) out().line(json.end_array().text());
   if (failed == 0) return kDone;
-  return tritium::make_error(tritium::Errc::unsupported, "self-test failed", "selftest", "every tier to pass", std::to_string(failed) + " that do not");
+  return tritium::make_error(tritium::Errc::unsupported, "self-test failed", "selftest", "every tier to pass",
+                             std::to_string(failed) + " that do not");
 }
 
 }  // namespace cli

@@ -4,8 +4,8 @@
 
 namespace cli {
 
-/// SIGPIPE and SIGXFSZ are ignored, so that writes report EPIPE and EFBIG; SIGBUS inside a mapped model ends the process
-/// with an error line and status 1; SIGINT ends it with one and status 130.
+/// SIGPIPE and SIGXFSZ are ignored, so that writes report EPIPE and EFBIG; SIGBUS inside a mapped model ends the
+/// process with an error line and status 1; SIGINT ends it with one and status 130.
 void install_signal_handlers();
 
 /// While one lives, SIGINT only sets a flag that the work asks for; a second SIGINT ends the process.

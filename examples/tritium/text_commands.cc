@@ -28,10 +28,13 @@ Result<std::string> read_standard_input() {
     if (got == 0) return text;
     if (got < 0) {
       if (errno == EINTR) continue;
-      return tritium::make_error(Errc::io, "cannot read the input", "standard input", "text", std::generic_category().message(errno));
+      return tritium::make_error(Errc::io, "cannot read the input", "standard input", "text",
+                                 std::generic_category().message(errno));
     }
     text.append(piece, static_cast<std::size_t>(got));
-    if (text.size() > kMost) return tritium::make_error(Errc::out_of_range, "too much input", "standard input", "at most 512 MiB", "more");
+    if (text.size() > kMost) {
+      return tritium::make_error(Errc::out_of_range, "too much input", "standard input", "at most 512 MiB", "more");
+    }
   }
 }
 
@@ -41,7 +44,8 @@ Result<int> tokenize(const TokenizeOptions& options) {
   TRITIUM_ASSIGN(const Tokenizer tokenizer, open_tokenizer(checkpoint));
   Result<std::string> text = options.text ? Result<std::string>(*options.text) : read_standard_input();
   if (!text.ok()) return std::move(text).error();
-  TRITIUM_ASSIGN(const std::vector<std::int32_t> ids, encode(tokenizer, *text, {!options.no_bos, !options.no_special, true}));
+  TRITIUM_ASSIGN(const std::vector<std::int32_t> ids,
+                 encode(tokenizer, *text, {!options.no_bos, !options.no_special, true}));
   if (options.json) {
     JsonWriter json;
     json.begin_array();
@@ -85,8 +89,11 @@ Result<int> render_template(const TemplateOptions& options) {
   TRITIUM_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(path));
   // The tokenizer gives bos_token and eos_token; a folder may say them without one.
   const Result<Tokenizer> tokenizer = open_tokenizer(checkpoint);
-  if (!tokenizer.ok() && (checkpoint.gguf() != nullptr || !checkpoint.has_sibling("tokenizer_config.json"))) return tokenizer.error();
-  TRITIUM_ASSIGN(const Conversation conversation, Conversation::open(checkpoint, tokenizer.ok() ? &*tokenizer : nullptr, options.chat_template));
+  if (!tokenizer.ok() && (checkpoint.gguf() != nullptr || !checkpoint.has_sibling("tokenizer_config.json"))) {
+    return tokenizer.error();
+  }
+  TRITIUM_ASSIGN(const Conversation conversation,
+                 Conversation::open(checkpoint, tokenizer.ok() ? &*tokenizer : nullptr, options.chat_template));
   TRITIUM_ASSIGN(const std::string text, conversation.render_file(options.messages, options.add_generation_prompt));
   out().write(text);
   return kDone;

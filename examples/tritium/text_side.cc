@@ -7,8 +7,8 @@
 
 namespace cli {
 
-using tritium::Checkpoint;
 using tritium::ChatTemplate;
+using tritium::Checkpoint;
 using tritium::Errc;
 using tritium::Result;
 using tritium::Tokenizer;
@@ -18,8 +18,11 @@ namespace {
 constexpr std::size_t kMaxMessageBytes = std::size_t{16} << 20;
 
 /// bos_token and eos_token as the template sees them: what tokenizer_config.json names, else the tokenizer's.
-tritium::Status special_texts(const Checkpoint& checkpoint, const Tokenizer* tokenizer, tritium::RenderOptions& options) {
-  const auto spelling = [&](std::int32_t id) { return id == tritium::kNoToken ? std::string() : std::string(tokenizer->spelling(id)); };
+tritium::Status special_texts(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                              tritium::RenderOptions& options) {
+  const auto spelling = [&](std::int32_t id) {
+    return id == tritium::kNoToken ? std::string() : std::string(tokenizer->spelling(id));
+  };
   if (tokenizer != nullptr) {
     options.bos_token = spelling(tokenizer->bos());
     options.eos_token = spelling(tokenizer->eos());
@@ -27,7 +30,8 @@ tritium::Status special_texts(const Checkpoint& checkpoint, const Tokenizer* tok
   if (checkpoint.gguf() != nullptr || !checkpoint.has_sibling("tokenizer_config.json")) return {};
   TRITIUM_ASSIGN(const tritium::Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
   if (!config.is_object()) return {};
-  for (const auto& [name, text] : {std::pair("bos_token", &options.bos_token), std::pair("eos_token", &options.eos_token)}) {
+  for (const auto& [name, text] :
+       {std::pair("bos_token", &options.bos_token), std::pair("eos_token", &options.eos_token)}) {
     const auto found = config.find(name);
     if (found == config.end()) continue;
     const tritium::Json* value = &*found;
@@ -40,15 +44,20 @@ tritium::Status special_texts(const Checkpoint& checkpoint, const Tokenizer* tok
 
 std::string builtin_names() {
   std::string names;
-  for (const tritium::BuiltinTemplate& t : tritium::kBuiltinTemplates) names.append(names.empty() ? "" : ", ").append(t.family);
+  for (const tritium::BuiltinTemplate& t : tritium::kBuiltinTemplates) {
+    names.append(names.empty() ? "" : ", ").append(t.family);
+  }
   return names;
 }
 
 }  // namespace
 
-Result<Tokenizer> open_tokenizer(const Checkpoint& checkpoint) { return tritium::load_tokenizer(checkpoint); }
+Result<Tokenizer> open_tokenizer(const Checkpoint& checkpoint) {
+  return tritium::load_tokenizer(checkpoint);
+}
 
-Result<std::vector<std::int32_t>> encode(const Tokenizer& tokenizer, std::string_view text, const EncodeRequest& request) {
+Result<std::vector<std::int32_t>> encode(const Tokenizer& tokenizer, std::string_view text,
+                                         const EncodeRequest& request) {
   tritium::EncodeOptions options;
   options.parse_special = request.special;
   options.add_special = request.bos || request.suffix;
@@ -69,12 +78,14 @@ Conversation::Conversation(Conversation&&) noexcept = default;
 Conversation& Conversation::operator=(Conversation&&) noexcept = default;
 Conversation::~Conversation() = default;
 
-Result<Conversation> Conversation::open(const Checkpoint& checkpoint, const Tokenizer* tokenizer, const std::string& chosen) {
+Result<Conversation> Conversation::open(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                                        const std::string& chosen) {
   std::optional<ChatTemplate> form;
   if (chosen.empty()) {
     TRITIUM_ASSIGN(form, tritium::load_chat_template(checkpoint));
     if (!form) {
-      return tritium::make_error(Errc::unsupported, "the model has no chat template", tritium::printable_path(checkpoint.path()),
+      return tritium::make_error(Errc::unsupported, "the model has no chat template",
+                                 tritium::printable_path(checkpoint.path()),
                                  "one in the file, or --template with a file or one of " + builtin_names(), "none");
     }
   } else if (auto builtin = ChatTemplate::builtin(chosen); builtin.ok()) {
@@ -82,8 +93,8 @@ Result<Conversation> Conversation::open(const Checkpoint& checkpoint, const Toke
   } else {
     struct stat status{};
     if (chosen.find('/') == std::string::npos && ::stat(chosen.c_str(), &status) != 0) {
-      return tritium::make_error(Errc::invalid_argument, "no such chat template", "--template", "a file or one of " + builtin_names(),
-                                 tritium::printable(chosen));
+      return tritium::make_error(Errc::invalid_argument, "no such chat template", "--template",
+                                 "a file or one of " + builtin_names(), tritium::printable(chosen));
     }
     TRITIUM_ASSIGN(std::string source, tritium::read_file(chosen, tritium::detail::kMaxTemplateBytes));
     TRITIUM_ASSIGN(form, ChatTemplate::parse(std::move(source)));
@@ -93,7 +104,8 @@ Result<Conversation> Conversation::open(const Checkpoint& checkpoint, const Toke
   return Conversation(std::move(parts));
 }
 
-Result<std::vector<std::int32_t>> Conversation::ids(const Tokenizer& tokenizer, const std::vector<Message>& messages) const {
+Result<std::vector<std::int32_t>> Conversation::ids(const Tokenizer& tokenizer,
+                                                    const std::vector<Message>& messages) const {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Message& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
   tritium::RenderOptions options = parts_->options;
@@ -104,7 +116,7 @@ Result<std::vector<std::int32_t>> Conversation::ids(const Tokenizer& tokenizer, 
 
 Result<std::string> Conversation::render_file(const std::string& path, bool add_generation_prompt) const {
   TRITIUM_ASSIGN(const std::string text, tritium::read_file(path, kMaxMessageBytes));
-  TRITIUM_TRY(tritium::parse_json(text, path));  // the limits, and the message when it is not JSON
+  TRITIUM_TRY(tritium::parse_json(text, path));               // the limits, and the message when it is not JSON
   const auto messages = nlohmann::ordered_json::parse(text);  // members in the order of the file
   tritium::RenderOptions options = parts_->options;
   options.add_generation_prompt = add_generation_prompt;

@@ -110,6 +110,40 @@ TEST_CASE("every golden model answers from every file it has") {
   CHECK(files >= 20);
 }
 
+TEST_CASE("encoder-decoders: --tokens for the encoder, --decoder-tokens for the decoder") {
+  std::size_t n = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(TRITIUM_TEST_DATA "/golden_pairs")) {
+    const std::string folder = entry.path().string();
+    INFO(folder);
+    const auto golden = nlohmann::json::parse(file_contents(folder + "/golden.json"));
+    const auto expected = value_of(tritium::read_npy<float>(folder + "/logits.npy"));
+    std::string source;
+    for (const auto& id : golden.at("source_ids"))
+      source += (source.empty() ? "" : ",") + std::to_string(id.get<int>());
+    const std::string decoder = golden_tokens(golden, golden.at("prompt").size() + golden.at("greedy").size() - 1);
+    const Logits all = logits(folder, source, {"--decoder-tokens", decoder, "--exact"});
+    const std::vector<std::size_t> rows = golden.at("rows");
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::size_t vocab = all.shape[1];
+      const std::vector<float> wanted(expected.values.begin() + static_cast<std::ptrdiff_t>(i * vocab),
+                                      expected.values.begin() + static_cast<std::ptrdiff_t>((i + 1) * vocab));
+      CHECK(worst(all.row(rows[i]), wanted) < 1e-3);
+    }
+    const Logits stepped = logits(folder, source, {"--decoder-tokens", decoder, "--exact", "--decode"});
+    CHECK(worst(stepped.values, all.values) < 1e-3);
+    const Logits last = logits(folder, source, {"--decoder-tokens", decoder, "--exact", "--last"});
+    CHECK(last.shape == std::vector<std::size_t>{1, all.shape[1]});
+    CHECK(worst(last.row(0), all.row(all.shape[0] - 1)) == 0);
+    const TemporaryFolder out;
+    CHECK(contains(full_error_of(call({"logits", folder, "--tokens", "1,2", "--out", out / "l.npy"}), 1),
+                   "--decoder-tokens"));
+    CHECK(contains(full_error_of(call({"run", folder, "-p", "a"}), 1), "encoder-decoder"));
+    CHECK(contains(output_of({"inspect", folder}), "encoder-decoder"));
+    ++n;
+  }
+  CHECK(n >= 3);
+}
+
 TEST_CASE("logits refuse ids and lengths that the model does not have") {
   const TemporaryFolder folder;
   const std::string out = folder / "l.npy";

@@ -209,6 +209,7 @@ inline SpecDifference compare_specs(const ModelSpec& wanted, const ModelSpec& fo
   kind("attention to both sides", wanted.bidirectional, found.bidirectional);
   count("width of an encoder's result", wanted.memory_dim, found.memory_dim);
   kind("order of query heads", wanted.interleaved_heads, found.interleaved_heads);
+  kind("rotation inside the MLP", wanted.hadamard_mlp, found.hadamard_mlp);
   if (!difference.fact.empty()) return difference;
   const auto window = [](const ModelSpec& spec, const LayerSpec& l) { return l.window >= spec.context ? 0 : l.window; };
   for (std::size_t i = 0; i < wanted.n_layers(); ++i) {

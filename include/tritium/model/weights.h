@@ -115,6 +115,33 @@ struct Weights {
   Norm per_layer_norm;               ///< (per_layer_dim)
   std::vector<Linear> stream_project, stream_unproject;  ///< (hidden, hidden) for each stream but the first
   std::size_t experts_per_token = 0;
+  /// Calls f(matrix) for every packed matrix that there is.
+  template <class F>
+  void visit(F&& f) const {
+    const auto visit_linear = [&](const Linear& linear) {
+      for (const PackedMatrix& part : linear.parts) f(part);
+    };
+    for (const PackedMatrix* matrix : {&embedding, &per_layer_embedding}) {
+      if (!matrix->empty()) f(*matrix);
+    }
+    visit_linear(head);
+    visit_linear(per_layer_projection);
+    for (const std::vector<Linear>* streams : {&stream_project, &stream_unproject}) {
+      for (const Linear& linear : *streams) visit_linear(linear);
+    }
+    for (const LayerWeights& l : layers) {
+      for (const Linear* linear :
+           {&l.qkv, &l.attn_output, &l.gate_up, &l.gate, &l.up, &l.down, &l.delta_net.qkv, &l.delta_net.z, &l.delta_net.ba,
+            &l.delta_net.out, &l.cross.q, &l.cross.kv, &l.cross.out, &l.altup.router, &l.laurel_left, &l.laurel_right,
+            &l.per_layer_gate, &l.per_layer_output, &l.moe.router, &l.moe.shared_router, &l.moe.shared_gate_up,
+            &l.moe.shared_gate, &l.moe.shared_up, &l.moe.shared_down}) {
+        visit_linear(*linear);
+      }
+      for (const ExpertWeights& expert : l.moe.experts) {
+        for (const Linear* linear : {&expert.gate_up, &expert.gate, &expert.up, &expert.down}) visit_linear(*linear);
+      }
+    }
+  }
   /// Bytes of every matrix that one token reads: layers and head.
   [[nodiscard]] std::size_t bytes_per_token() const {
     std::size_t bytes = (head ? head.bytes() : embedding.bytes()) + per_layer_projection.bytes();

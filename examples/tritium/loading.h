@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the common options ask of the loader, for the files that load models.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "options.h"
+#include "tritium/model/load.h"
+
+namespace cli {
+
+/// --weights, --head, --acts and --exact. Contradictions are wrong usage.
+tritium::LoadOptions load_options(const CommonOptions& options);
+/// --kv; --exact is f32. Errors: unsupported.
+tritium::Result<tritium::KvType> kv_type(const CommonOptions& options);
+/// The family of a model that has an encoder and a decoder; nothing for all others.
+std::optional<std::string> encoder_decoder_family(const tritium::Checkpoint& checkpoint);
+
+}  // namespace cli
