@@ -35,9 +35,11 @@ Result<PackedMatrix> random_matrix(PackFormat format, std::size_t n, std::size_t
         for (std::size_t p = 0; p < w.n_panels(); ++p) {
           std::uint8_t* panel = w.panel(p);
           if constexpr (F::kPrefixBytes != 0) {
-            for (std::size_t r = 0; r < kPanelRows; ++r) reinterpret_cast<float*>(panel)[r] = 0.01f + 0.001f * static_cast<float>(r);
+            for (std::size_t r = 0; r < kPanelRows; ++r)
+              reinterpret_cast<float*>(panel)[r] = 0.01f + 0.001f * static_cast<float>(r);
           } else {
-            const std::size_t halves = F::kTwoLevel ? (F::kHasMin ? 32 : 16) : F::kGroupsInUnit * (F::kHasMin ? 32 : 16);
+            const std::size_t halves =
+                F::kTwoLevel ? (F::kHasMin ? 32 : 16) : F::kGroupsInUnit * (F::kHasMin ? 32 : 16);
             for (std::size_t u = 0; u < F::units(k); ++u) {
               for (std::size_t i = 0; i < halves; ++i) {
                 const f16 h = to_f16(0.01f + 0.0001f * static_cast<float>((i + u) % 64));
@@ -102,7 +104,8 @@ std::string wrong_outputs(const PackedMatrix& w, const Activations& x, const std
     }
     const double found = y[r * w.n() + o];
     if (!(std::fabs(found - sum) <= 1e-5 * magnitude + 1e-6)) {
-      return "row " + std::to_string(r) + " output " + std::to_string(o) + ": expected " + std::to_string(sum) + ", found " + std::to_string(found);
+      return "row " + std::to_string(r) + " output " + std::to_string(o) + ": expected " + std::to_string(sum) +
+             ", found " + std::to_string(found);
     }
   }
   return "";
@@ -132,10 +135,12 @@ void run(benchmark::State& state, const PackedMatrix& w, std::size_t m, bench::M
   if (m <= 16) {
     state.counters["weights/cycle"] = rate(weights / (machine.limits.clock_ghz * 1e9 * threads));
     state.counters["GB/s"] = rate(static_cast<double>(w.bytes()) / 1e9);
-    if (from_memory) state.counters["of_read_rate"] = rate(static_cast<double>(w.bytes()) / 1e9 / machine.limits.best_read());
+    if (from_memory)
+      state.counters["of_read_rate"] = rate(static_cast<double>(w.bytes()) / 1e9 / machine.limits.best_read());
   }
   state.counters["TOPS"] = rate(2.0 * weights * static_cast<double>(m) / 1e12);
-  if (m > 16 && !w.format_info().is_float) state.counters["of_dot_peak"] = rate(2.0 * weights * static_cast<double>(m) / 1e12 / machine.limits.dot_tops);
+  if (m > 16 && !w.format_info().is_float)
+    state.counters["of_dot_peak"] = rate(2.0 * weights * static_cast<double>(m) / 1e12 / machine.limits.dot_tops);
 }
 
 }  // namespace
@@ -146,7 +151,8 @@ void register_matmul(Machine& machine) {
   const std::string threads = "/threads:" + std::to_string(machine.context.n_threads());
   for (const PackFormatInfo& format : kPackFormats) {
     for (const Shape& shape : kShapes) {
-      for (const std::size_t m : {std::size_t{1}, std::size_t{2}, std::size_t{4}, std::size_t{8}, std::size_t{128}, std::size_t{512}}) {
+      for (const std::size_t m :
+           {std::size_t{1}, std::size_t{2}, std::size_t{4}, std::size_t{8}, std::size_t{128}, std::size_t{512}}) {
         benchmark::RegisterBenchmark(
             ("matmul/" + std::string(format.name) + "/" + shape.name + "/m:" + std::to_string(m) + threads).c_str(),
             [&machine, &format, shape, m](benchmark::State& state) {
@@ -161,7 +167,8 @@ void register_matmul(Machine& machine) {
       benchmark::RegisterBenchmark(("stream/" + std::string(format.name) + "/m:" + std::to_string(m) + threads).c_str(),
                                    [&machine, &format, m](benchmark::State& state) {
                                      const std::size_t k = 2560;
-                                     const std::size_t n = round_up((std::size_t{256} << 20) / (format.panel_bytes(k) / kPanelRows), 64);
+                                     const std::size_t n =
+                                         round_up((std::size_t{256} << 20) / (format.panel_bytes(k) / kPanelRows), 64);
                                      auto w = random_matrix(format.format, n, k);
                                      if (!w.ok()) return state.SkipWithError(w.error().message.c_str());
                                      run(state, *w, m, machine, true);

@@ -39,14 +39,16 @@ void norm_quantize(benchmark::State& state, const KernelTable& kernels, std::siz
 }
 
 /// Decode attention of one KV head over `keys` keys by a group of heads.
-void attention(benchmark::State& state, const KernelTable& kernels, std::size_t head_dim, std::size_t heads, std::size_t keys, bool half) {
+void attention(benchmark::State& state, const KernelTable& kernels, std::size_t head_dim, std::size_t heads,
+               std::size_t keys, bool half) {
   const std::size_t stride = round_up(head_dim, kPanelRows);
   const std::size_t segments = keys / kAttentionSegment;
   const std::size_t element = half ? 2 : 4;
   AlignedBuffer k = *AlignedBuffer::allocate_zeroed(keys * head_dim * element);
   AlignedBuffer v = *AlignedBuffer::allocate_zeroed(keys * stride * element);
   const std::vector<float> q = normal(heads * head_dim);
-  std::vector<float> out(heads * stride), max(heads), sum(heads), total_max(heads), total_sum(heads), total(heads * stride);
+  std::vector<float> out(heads * stride), max(heads), sum(heads), total_max(heads), total_sum(heads),
+      total(heads * stride);
   std::vector<AttentionQuery> queries(heads);
   for (auto _ : state) {
     for (std::size_t h = 0; h < heads; ++h) {
@@ -54,7 +56,8 @@ void attention(benchmark::State& state, const KernelTable& kernels, std::size_t 
       total_sum[h] = 0;
     }
     for (std::size_t s = 0; s < segments; ++s) {
-      for (std::size_t h = 0; h < heads; ++h) queries[h] = {q.data() + h * head_dim, out.data() + h * stride, &max[h], &sum[h], 0, keys};
+      for (std::size_t h = 0; h < heads; ++h)
+        queries[h] = {q.data() + h * head_dim, out.data() + h * stride, &max[h], &sum[h], 0, keys};
       AttentionArgs args;
       args.queries = queries.data();
       args.n_queries = heads;
@@ -66,12 +69,14 @@ void attention(benchmark::State& state, const KernelTable& kernels, std::size_t 
       args.first_key = s * kAttentionSegment;
       kernels.attention(args);
       for (std::size_t h = 0; h < heads; ++h) {
-        kernels.attention_merge(&total_max[h], &total_sum[h], total.data() + h * stride, max[h], sum[h], out.data() + h * stride, head_dim);
+        kernels.attention_merge(&total_max[h], &total_sum[h], total.data() + h * stride, max[h], sum[h],
+                                out.data() + h * stride, head_dim);
       }
     }
     benchmark::ClobberMemory();
   }
-  if (std::fabs(total_sum[0] - static_cast<float>(keys)) > 1e-3f * static_cast<float>(keys)) state.SkipWithError("wrong result");
+  if (std::fabs(total_sum[0] - static_cast<float>(keys)) > 1e-3f * static_cast<float>(keys))
+    state.SkipWithError("wrong result");
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(keys * (head_dim + stride) * element));
 }
 
@@ -81,7 +86,8 @@ void pack_blocks(benchmark::State& state, TensorType type) {
   const std::size_t row = *tensor_bytes(type, 1, k);
   std::vector<std::byte> blocks(n * row);
   for (std::size_t r = 0; r < n; ++r) {
-    if (!encode_row(type, values.data() + r * k, k, blocks.data() + r * row).ok()) return state.SkipWithError("cannot encode");
+    if (!encode_row(type, values.data() + r * k, k, blocks.data() + r * row).ok())
+      return state.SkipWithError("cannot encode");
   }
   for (auto _ : state) {
     auto packed = pack(StoredMatrix{type, blocks.data(), n, k}, keep_format(type));
@@ -99,25 +105,34 @@ void register_rowops(Machine& machine) {
   const KernelTable& kernels = machine.context.kernels();
   for (const std::size_t k : {std::size_t{576}, std::size_t{2560}}) {
     for (const std::size_t group : {std::size_t{0}, std::size_t{32}}) {
-      benchmark::RegisterBenchmark(("rms_norm+quantize/k:" + std::to_string(k) + "/group:" + std::to_string(group)).c_str(),
-                                   [&kernels, k, group](benchmark::State& s) { norm_quantize(s, kernels, k, group); });
+      benchmark::RegisterBenchmark(
+          ("rms_norm+quantize/k:" + std::to_string(k) + "/group:" + std::to_string(group)).c_str(),
+          [&kernels, k, group](benchmark::State& s) { norm_quantize(s, kernels, k, group); });
     }
   }
-  struct { std::size_t head_dim, heads; } heads[] = {{64, 3}, {128, 4}, {256, 4}};
+  struct {
+    std::size_t head_dim, heads;
+  } heads[] = {{64, 3}, {128, 4}, {256, 4}};
   for (const auto& h : heads) {
     for (const bool half : {false, true}) {
-      benchmark::RegisterBenchmark(("attention/head_dim:" + std::to_string(h.head_dim) + "/heads:" + std::to_string(h.heads) +
-                                    "/keys:4096/" + (half ? "f16" : "f32")).c_str(),
-                                   [&kernels, h, half](benchmark::State& s) { attention(s, kernels, h.head_dim, h.heads, 4096, half); });
+      benchmark::RegisterBenchmark(
+          ("attention/head_dim:" + std::to_string(h.head_dim) + "/heads:" + std::to_string(h.heads) + "/keys:4096/" +
+           (half ? "f16" : "f32"))
+              .c_str(),
+          [&kernels, h, half](benchmark::State& s) { attention(s, kernels, h.head_dim, h.heads, 4096, half); });
     }
   }
-  for (const TensorType type : {TensorType::q4_0, TensorType::q4_1, TensorType::q8_0, TensorType::q4_k, TensorType::q6_k, TensorType::tq2_0}) {
-    benchmark::RegisterBenchmark(("pack/" + std::string(info(type).name)).c_str(), [type](benchmark::State& s) { pack_blocks(s, type); });
+  for (const TensorType type :
+       {TensorType::q4_0, TensorType::q4_1, TensorType::q8_0, TensorType::q4_k, TensorType::q6_k, TensorType::tq2_0}) {
+    benchmark::RegisterBenchmark(("pack/" + std::string(info(type).name)).c_str(),
+                                 [type](benchmark::State& s) { pack_blocks(s, type); });
   }
   const Executor executor = machine.context.executor();
-  benchmark::RegisterBenchmark(("barrier/threads:" + std::to_string(executor.n_threads)).c_str(), [executor](benchmark::State& s) {
-    for (auto _ : s) executor.run([](std::size_t) {});
-  })->UseRealTime();
+  benchmark::RegisterBenchmark(("barrier/threads:" + std::to_string(executor.n_threads)).c_str(),
+                               [executor](benchmark::State& s) {
+                                 for (auto _ : s) executor.run([](std::size_t) {});
+                               })
+      ->UseRealTime();
 }
 
 }  // namespace bench

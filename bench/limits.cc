@@ -26,9 +26,14 @@ double measure_clock() {
     const double start = now();
     for (int i = 0; i < kRounds; ++i) {
 #if defined(__x86_64__)
-      asm volatile("add $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0" : "+r"(x));
+      asm volatile(
+          "add $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0"
+          : "+r"(x));
 #else
-      asm volatile("add %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1" : "+r"(x));
+      asm volatile(
+          "add %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, #1\n\tadd %0, %0, "
+          "#1\n\tadd %0, %0, #1\n\tadd %0, %0, #1"
+          : "+r"(x));
 #endif
     }
     best = std::min(best, now() - start);
@@ -66,7 +71,8 @@ Limits measure_limits(const KernelTable& kernels, const Executor& executor) {
       done[t * 16] = kernels.dot_loop(400'000, &sink);
       asm volatile("" : : "r"(sink));
     });
-    limits.dot_tops = std::max(limits.dot_tops, 2.0 * static_cast<double>(done[0] * executor.n_threads) / (now() - start) / 1e12);
+    limits.dot_tops =
+        std::max(limits.dot_tops, 2.0 * static_cast<double>(done[0] * executor.n_threads) / (now() - start) / 1e12);
   }
   return limits;
 }

@@ -17,7 +17,8 @@ int main(int argc, char** argv) {
   std::size_t threads = 1;
   std::vector<char*> arguments;
   for (int i = 0; i < argc; ++i) {
-    if (std::strncmp(argv[i], "--threads=", 10) == 0) threads = static_cast<std::size_t>(std::strtoul(argv[i] + 10, nullptr, 10));
+    if (std::strncmp(argv[i], "--threads=", 10) == 0)
+      threads = static_cast<std::size_t>(std::strtoul(argv[i] + 10, nullptr, 10));
     else arguments.push_back(argv[i]);
   }
   auto pool = tritium::ThreadPool::create(threads);
@@ -27,13 +28,18 @@ int main(int argc, char** argv) {
   bench::Machine machine{*std::move(context), {}};
   machine.limits = bench::measure_limits(machine.context.kernels(), machine.context.executor());
 
-  const auto number = [](double v) { char text[32]; std::snprintf(text, sizeof(text), "%.3f", v); return std::string(text); };
+  const auto number = [](double v) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "%.3f", v);
+    return std::string(text);
+  };
   benchmark::AddCustomContext("cpu", bench::machine_name());
   benchmark::AddCustomContext("tier", machine.context.kernels().tier);
   benchmark::AddCustomContext("threads", std::to_string(threads));
   benchmark::AddCustomContext("clock_ghz", number(machine.limits.clock_ghz));
   benchmark::AddCustomContext("dot_peak_tops", number(machine.limits.dot_tops));
-  for (const bench::ReadRate& r : machine.limits.read) benchmark::AddCustomContext("read_gb_per_s_" + std::to_string(r.streams) + "_streams", number(r.gb_per_s));
+  for (const bench::ReadRate& r : machine.limits.read)
+    benchmark::AddCustomContext("read_gb_per_s_" + std::to_string(r.streams) + "_streams", number(r.gb_per_s));
   benchmark::AddCustomContext("version", TRITIUM_VERSION);
   benchmark::AddCustomContext("compiler", __VERSION__);
 #ifndef NDEBUG

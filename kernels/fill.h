@@ -11,10 +11,15 @@ namespace detail {
 bool fill_rowops(Tier tier, KernelTable& table);
 template <FormatFamily kFamily>
 bool fill_matmul(Tier tier, KernelTable& table);
-template <> bool fill_matmul<FormatFamily::ternary>(Tier tier, KernelTable& table);
-template <> bool fill_matmul<FormatFamily::int4>(Tier tier, KernelTable& table);
-template <> bool fill_matmul<FormatFamily::int8>(Tier tier, KernelTable& table);
-template <> bool fill_matmul<FormatFamily::blocks>(Tier tier, KernelTable& table);
-template <> bool fill_matmul<FormatFamily::super>(Tier tier, KernelTable& table);
+template <>
+bool fill_matmul<FormatFamily::ternary>(Tier tier, KernelTable& table);
+template <>
+bool fill_matmul<FormatFamily::int4>(Tier tier, KernelTable& table);
+template <>
+bool fill_matmul<FormatFamily::int8>(Tier tier, KernelTable& table);
+template <>
+bool fill_matmul<FormatFamily::blocks>(Tier tier, KernelTable& table);
+template <>
+bool fill_matmul<FormatFamily::super>(Tier tier, KernelTable& table);
 }  // namespace detail
 TRITIUM_NAMESPACE_END

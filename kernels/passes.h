@@ -26,6 +26,6 @@
 #else
 #define TRITIUM_PASS_EMU128(call)
 #endif
-#define TRITIUM_ANY_PASS(call)                                                                          \
+#define TRITIUM_ANY_PASS(call)                                                                     \
   (TRITIUM_PASS_SSE2(call) TRITIUM_PASS_AVX2(call) TRITIUM_PASS_AVX3(call) TRITIUM_PASS_NEON(call) \
        TRITIUM_PASS_EMU128(call) false)

@@ -2,8 +2,9 @@
 // The matrix product of ggml on one shape, in its plain and in every repacked layout of the CPU backend.
 //
 //   ggml_matmul TYPE N K M THREADS COPIES SECONDS
-// prints one line of JSON: the fastest layout's median seconds a product. COPIES matrices are multiplied in turn, so that
-// they come from memory when together they exceed the caches. Built by get-llama-cpp.sh, never part of the library.
+// prints one line of JSON: the fastest layout's median seconds a product. COPIES matrices are multiplied in turn, so
+// that they come from memory when together they exceed the caches. Built by get-llama-cpp.sh, never part of the
+// library.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -32,8 +33,8 @@ ggml_type type_of(const std::string& name) {
 }
 
 /// Median seconds of one product, or 0 when the layout does not support it.
-double measure(ggml_backend_t backend, ggml_backend_buffer_type_t layout, ggml_type type, std::int64_t n, std::int64_t k, std::int64_t m,
-               int copies, double seconds) {
+double measure(ggml_backend_t backend, ggml_backend_buffer_type_t layout, ggml_type type, std::int64_t n,
+               std::int64_t k, std::int64_t m, int copies, double seconds) {
   ggml_init_params params{ggml_tensor_overhead() * static_cast<std::size_t>(2 * copies + 8), nullptr, true};
   ggml_context* weights = ggml_init(params);
   ggml_context* inputs = ggml_init(params);
@@ -43,7 +44,8 @@ double measure(ggml_backend_t backend, ggml_backend_buffer_type_t layout, ggml_t
   ggml_backend_buffer_t w_memory = ggml_backend_alloc_ctx_tensors_from_buft(weights, layout);
   ggml_backend_buffer_t x_memory = ggml_backend_alloc_ctx_tensors(inputs, backend);
   double median = 0;
-  ggml_init_params graph_params{ggml_tensor_overhead() * static_cast<std::size_t>(copies + 8) + ggml_graph_overhead() * static_cast<std::size_t>(copies),
+  ggml_init_params graph_params{ggml_tensor_overhead() * static_cast<std::size_t>(copies + 8) +
+                                    ggml_graph_overhead() * static_cast<std::size_t>(copies),
                                 nullptr, true};
   ggml_context* graphs = ggml_init(graph_params);
   std::vector<ggml_cgraph*> products;
@@ -100,7 +102,8 @@ int main(int argc, char** argv) {
   auto* more = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
       ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_dev_get_extra_bufts"));
   if (more != nullptr) {
-    for (ggml_backend_buffer_type_t* layout = more(device); layout != nullptr && *layout != nullptr; ++layout) layouts.push_back(*layout);
+    for (ggml_backend_buffer_type_t* layout = more(device); layout != nullptr && *layout != nullptr; ++layout)
+      layouts.push_back(*layout);
   }
   double best = 0;
   const char* name = "";

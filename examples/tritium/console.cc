@@ -78,9 +78,7 @@ Output& out() {
   return output;
 }
 
-bool is_terminal(int descriptor) {
-  return ::isatty(descriptor) == 1;
-}
+bool is_terminal(int descriptor) { return ::isatty(descriptor) == 1; }
 
 bool wants_colour() {
   const char* no_colour = std::getenv("NO_COLOR");
@@ -89,16 +87,10 @@ bool wants_colour() {
          std::strcmp(term, "dumb") != 0;
 }
 
-void set_quiet(bool quiet) {
-  g_quiet = quiet;
-}
-bool is_quiet() {
-  return g_quiet;
-}
+void set_quiet(bool quiet) { g_quiet = quiet; }
+bool is_quiet() { return g_quiet; }
 
-void write_error_stream(std::string_view text) noexcept {
-  (void)write_all(STDERR_FILENO, text);
-}
+void write_error_stream(std::string_view text) noexcept { (void)write_all(STDERR_FILENO, text); }
 
 void print_error(std::string_view message) noexcept {
   // One write where it fits, so that lines of several processes do not mix.

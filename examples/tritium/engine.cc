@@ -45,9 +45,7 @@ Status unchanged(const Checkpoint& checkpoint) {
 Engine::Engine() = default;
 Engine::~Engine() = default;
 
-const tritium::Model& Engine::model() const {
-  return *model_;
-}
+const tritium::Model& Engine::model() const { return *model_; }
 
 Status pin_isa(const CommonOptions& options) {
   if (options.isa.empty()) return tritium::active_isa().ok() ? Status() : Status(tritium::active_isa().error());
@@ -131,9 +129,7 @@ Status Engine::set_threads(std::size_t n) {
   return {};
 }
 
-Status Engine::check_unchanged() const {
-  return unchanged(*checkpoint_);
-}
+Status Engine::check_unchanged() const { return unchanged(*checkpoint_); }
 
 Status Engine::check_fits(std::size_t tokens) const {
   const std::size_t most = std::min(context_, model_->spec.context);

@@ -228,9 +228,7 @@ void print_json(const InspectOptions& options, const Checkpoint& checkpoint, con
   out().line(json.end_object().text());
 }
 
-void line(std::string_view name, const std::string& text) {
-  out().line(left(name, 12) + text);
-}
+void line(std::string_view name, const std::string& text) { out().line(left(name, 12) + text); }
 
 /// Tensors of each type or format, a line each.
 void print_sums(const std::map<std::string_view, Sum>& sums) {

@@ -22,9 +22,7 @@ using tritium::Result;
 
 namespace {
 
-std::string type_name(tritium::TensorType type) {
-  return std::string(tritium::info(type).name);
-}
+std::string type_name(tritium::TensorType type) { return std::string(tritium::info(type).name); }
 
 /// Tensors whose rows do not fit the type that was asked for, a line for each kind of them.
 void note_other_types(const GgufExport& plan) {

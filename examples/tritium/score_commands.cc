@@ -106,9 +106,7 @@ Result<int> logits(const LogitsOptions& options) {
 namespace {
 
 /// Beside saved logits: for each row its window, its position there, the id read and the id it should predict.
-std::string rows_path(const std::string& logits) {
-  return logits + ".rows.npy";
-}
+std::string rows_path(const std::string& logits) { return logits + ".rows.npy"; }
 
 std::vector<std::int64_t> row_table(const tritium::ScoreWindows& windows) {
   std::vector<std::int64_t> table;

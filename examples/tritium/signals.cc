@@ -97,21 +97,14 @@ CatchInterrupts::CatchInterrupts() {
   g_interrupts.store(0);
   g_catching.store(true);
 }
-CatchInterrupts::~CatchInterrupts() {
-  g_catching.store(false);
-}
+CatchInterrupts::~CatchInterrupts() { g_catching.store(false); }
 
-bool interrupted() {
-  return g_interrupts.load(std::memory_order_relaxed) != 0;
-}
+bool interrupted() { return g_interrupts.load(std::memory_order_relaxed) != 0; }
 void reset_interrupt() {
   g_interrupts.store(0);
   char bytes[16];
-  while (::read(g_wake[0], bytes, sizeof(bytes)) > 0) {
-  }
+  while (::read(g_wake[0], bytes, sizeof(bytes)) > 0) {}
 }
-int interrupt_descriptor() {
-  return g_wake[0];
-}
+int interrupt_descriptor() { return g_wake[0]; }
 
 }  // namespace cli

@@ -52,9 +52,7 @@ std::string builtin_names() {
 
 }  // namespace
 
-Result<Tokenizer> open_tokenizer(const Checkpoint& checkpoint) {
-  return tritium::load_tokenizer(checkpoint);
-}
+Result<Tokenizer> open_tokenizer(const Checkpoint& checkpoint) { return tritium::load_tokenizer(checkpoint); }
 
 Result<std::vector<std::int32_t>> encode(const Tokenizer& tokenizer, std::string_view text,
                                          const EncodeRequest& request) {

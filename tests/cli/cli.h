@@ -10,13 +10,9 @@
 inline std::string golden_gguf(std::string_view row) {
   return std::string(TRITIUM_TEST_DATA "/golden/").append(row).append("/model.gguf");
 }
-inline std::string golden_folder(std::string_view row) {
-  return std::string(TRITIUM_TEST_DATA "/golden/").append(row);
-}
+inline std::string golden_folder(std::string_view row) { return std::string(TRITIUM_TEST_DATA "/golden/").append(row); }
 /// A model of two layers with a SentencePiece vocabulary, 64 positions.
-inline std::string tiny_model() {
-  return golden_gguf("llama");
-}
+inline std::string tiny_model() { return golden_gguf("llama"); }
 
 /// Arguments behind the name of the binary.
 inline std::vector<std::string> command(std::vector<std::string> arguments) {

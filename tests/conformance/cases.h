@@ -21,12 +21,15 @@ struct Shape {
   std::size_t m, n, k;
 };
 
-inline bool same_float(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b)); }
+inline bool same_float(float a, float b) {
+  return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b));
+}
 
 /// Memory with known bytes around a float matrix of odd stride and around its rows' ends.
 class GuardedOutput {
  public:
-  GuardedOutput(std::size_t m, std::size_t n) : m_(m), n_(n), stride_(n + 3 + (n % 2)), cells_(m * stride_ + 2 * kGuard) {
+  GuardedOutput(std::size_t m, std::size_t n)
+      : m_(m), n_(n), stride_(n + 3 + (n % 2)), cells_(m * stride_ + 2 * kGuard) {
     fill();
   }
   void fill() { std::memset(static_cast<void*>(cells_.data()), kCanary, cells_.size() * sizeof(float)); }
@@ -59,7 +62,8 @@ class GuardedScratch {
     const auto clean = [](std::byte b) { return b == std::byte{0x5C}; };
     const auto first = static_cast<std::ptrdiff_t>(offset());
     const auto last = first + static_cast<std::ptrdiff_t>(matmul_scratch_bytes());
-    return std::all_of(memory_.begin(), memory_.begin() + first, clean) && std::all_of(memory_.begin() + last, memory_.end(), clean);
+    return std::all_of(memory_.begin(), memory_.begin() + first, clean) &&
+           std::all_of(memory_.begin() + last, memory_.end(), clean);
   }
 
  private:
@@ -94,7 +98,8 @@ struct Case {
   // Every eighth case or so is an extreme one; the others are random codes under ordinary scales.
   static Codes codes_of(std::size_t v) { return v % 8 == 1 ? Codes::most : v % 8 == 2 ? Codes::least : Codes::random; }
   static Rows::Fill fill_of(std::size_t v) {
-    constexpr Rows::Fill kFills[] = {Rows::Fill::random, Rows::Fill::most, Rows::Fill::least, Rows::Fill::alternating, Rows::Fill::zero};
+    constexpr Rows::Fill kFills[] = {Rows::Fill::random, Rows::Fill::most, Rows::Fill::least, Rows::Fill::alternating,
+                                     Rows::Fill::zero};
     return v % 8 == 1 || v % 8 == 2 ? kFills[1 + v / 8 % 3] : v % 32 == 7 ? Rows::Fill::zero : Rows::Fill::random;
   }
   static Scales scales_of(std::size_t v) {

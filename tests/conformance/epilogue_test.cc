@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Epilogues on every tier, regions with several products, refused shapes.
 //
-// The accumulators are taken from a call without an epilogue, which matmul_test.cc proves; what follows is written out in
-// f32, operation by operation, and must come out to the last bit. Only the activations built on exp have a tolerance.
+// The accumulators are taken from a call without an epilogue, which matmul_test.cc proves; what follows is written out
+// in f32, operation by operation, and must come out to the last bit. Only the activations built on exp have a
+// tolerance.
 #include <catch2/catch_test_macros.hpp>
 #include <limits>
 #include <string>
@@ -116,7 +117,8 @@ class Products {
       for (std::size_t c = 0; c < s.n; ++c) {
         const float gate_bias = !steps.bias ? 0.0f : steps.gated ? gated_bias_[c / 16 * 32 + c % 16] : bias_[c];
         const float up_bias = steps.bias && steps.gated ? gated_bias_[c / 16 * 32 + 16 + c % 16] : 0.0f;
-        const Expected e = finish(steps, t.fused, acc[r * s.n + c], gate_bias, up[r * s.n + c], up_bias, residual(r, c));
+        const Expected e =
+            finish(steps, t.fused, acc[r * s.n + c], gate_bias, up[r * s.n + c], up_bias, residual(r, c));
         const auto y = static_cast<double>(out.at(r, c));
         if (!(std::fabs(y - e.value) <= e.tolerance)) {
           FAIL(name(t, steps) << " row " << r << " column " << c << ": " << e.value << " expected, found " << y);
@@ -196,7 +198,8 @@ TEST_CASE("epilogues are what they say, in their order", "[epilogue]") {
   constexpr std::size_t kRows[] = {1, 3, 7, 25, 131};
   constexpr std::size_t kColumns[] = {1, 16, 23, 40, 75, 128};
   std::size_t number = 0;
-  for (const PackFormat format : {PackFormat::ternary2, PackFormat::ternary5, PackFormat::int4_g32, PackFormat::k2, PackFormat::f16}) {
+  for (const PackFormat format :
+       {PackFormat::ternary2, PackFormat::ternary5, PackFormat::int4_g32, PackFormat::k2, PackFormat::f16}) {
     for (const std::size_t m : kRows) {
       for (const std::size_t n : kColumns) {
         if (++number % (100 / tiers::sample(100)) != 0) continue;
@@ -260,7 +263,8 @@ TEST_CASE("several products of one input share a region", "[region]") {
           REQUIRE(outs[i].intact());
           bool same = true;
           for (std::size_t r = 0; r < m; ++r) {
-            for (std::size_t c = 0; c < w[i].n(); ++c) same = same && same_float(outs[i].at(r, c), alone[i][r * w[i].n() + c]);
+            for (std::size_t c = 0; c < w[i].n(); ++c)
+              same = same && same_float(outs[i].at(r, c), alone[i][r * w[i].n() + c]);
           }
           REQUIRE(same);
         }

@@ -29,11 +29,12 @@ constexpr double kEps = 0x1p-23;
 
 constexpr std::size_t kM[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 23, 24, 25, 27, 130};
 constexpr std::size_t kN[] = {1, 15, 16, 17, 31, 33, 48, 64, 75, 144};
-constexpr std::size_t kK[] = {1,  2,  3,   4,   7,   15,  16,  17,  20,  31,   32,  33,
-                              63, 64, 65,  100, 255, 256, 257, 512, 513, 576, 1300, 2049};
+constexpr std::size_t kK[] = {1,  2,  3,  4,   7,   15,  16,  17,  20,  31,  32,   33,
+                              63, 64, 65, 100, 255, 256, 257, 512, 513, 576, 1300, 2049};
 // Layers of SmolLM2, Gemma 3, Qwen and BitNet.
-constexpr Shape kLayers[] = {{1, 576, 576},  {1, 192, 576},   {3, 1536, 576}, {1, 576, 1536}, {1, 320, 960}, {1, 256, 640},
-                             {2, 640, 2048}, {1, 1024, 1152}, {1, 128, 896},  {1, 640, 2560}, {1, 384, 1024}, {30, 192, 576}};
+constexpr Shape kLayers[] = {{1, 576, 576}, {1, 192, 576},  {3, 1536, 576}, {1, 576, 1536},
+                             {1, 320, 960}, {1, 256, 640},  {2, 640, 2048}, {1, 1024, 1152},
+                             {1, 128, 896}, {1, 640, 2560}, {1, 384, 1024}, {30, 192, 576}};
 
 /// Plain values of a case without an epilogue, and how far a kernel may be from them (0: not at all).
 struct Oracle {
@@ -47,7 +48,8 @@ struct Oracle {
 double roundings(const PackFormatInfo& f, std::size_t k) {
   if (f.is_float) return static_cast<double>(k) + 2;
   const std::size_t step = f.group == 16 ? 16 : 32;
-  const bool min = f.scales == ScaleKind::kGroupMin || f.scales == ScaleKind::kSuperMin || f.scales == ScaleKind::kSuperMin4;
+  const bool min =
+      f.scales == ScaleKind::kGroupMin || f.scales == ScaleKind::kSuperMin || f.scales == ScaleKind::kSuperMin4;
   const std::size_t sums = div_up(k, step) * (min ? 2 : 1) + (f.group > 32 ? div_up(k, f.group) : 0);
   return static_cast<double>(sums) + 4;
 }
@@ -147,20 +149,24 @@ class Checker {
           FAIL(where(c, t, i / c.s.n, i % c.s.n) << ": exactly " << o.exact[i] << " expected, found " << y[i]);
         }
       } else if (!(std::fabs(static_cast<double>(y[i]) - o.value[i]) <= o.bound[i])) {
-        FAIL(where(c, t, i / c.s.n, i % c.s.n) << ": " << o.value[i] << " +- " << o.bound[i] << " expected, found " << y[i]);
+        FAIL(where(c, t, i / c.s.n, i % c.s.n)
+             << ": " << o.value[i] << " +- " << o.bound[i] << " expected, found " << y[i]);
       }
     }
   }
 
-  void require_same(const Case& c, const RunnableTier& t, const std::vector<float>& a, const std::vector<float>& b, const char* what) {
+  void require_same(const Case& c, const RunnableTier& t, const std::vector<float>& a, const std::vector<float>& b,
+                    const char* what) {
     for (std::size_t i = 0; i < a.size(); ++i) {
       ++comparisons_;
-      if (!same_float(a[i], b[i])) FAIL(what << ": " << where(c, t, i / c.s.n, i % c.s.n) << ": " << a[i] << " and " << b[i]);
+      if (!same_float(a[i], b[i]))
+        FAIL(what << ": " << where(c, t, i / c.s.n, i % c.s.n) << ": " << a[i] << " and " << b[i]);
     }
   }
 
   /// Panels in three calls, last first.
-  void split(const Case& c, const RunnableTier& t, MatmulFn kernel, const std::vector<float>& y, golden::Random& random) {
+  void split(const Case& c, const RunnableTier& t, MatmulFn kernel, const std::vector<float>& y,
+             golden::Random& random) {
     const std::size_t panels = c.w.n_panels();
     const std::size_t a = random.below(panels + 1);
     const std::size_t b = a + random.below(panels - a + 1);
@@ -186,7 +192,8 @@ class Checker {
     const std::size_t rows = c.s.m / 2;
     std::vector<float> expected(rows * c.s.n);
     for (std::size_t r = 0; r < rows; ++r) {
-      for (std::size_t i = 0; i < c.s.n; ++i) expected[r * c.s.n + i] = y[2 * r * c.s.n + i] + y[(2 * r + 1) * c.s.n + i];
+      for (std::size_t i = 0; i < c.s.n; ++i)
+        expected[r * c.s.n + i] = y[2 * r * c.s.n + i] + y[(2 * r + 1) * c.s.n + i];
     }
     const auto contents_of = [&](const GuardedOutput& out) {
       if (!out.intact() || !scratch_.intact()) FAIL("wrote outside its output: " << where(c, t, 0, 0));

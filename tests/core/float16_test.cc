@@ -24,7 +24,8 @@ std::uint16_t nearest_f16(double value) {
   std::uint16_t high = 0x7BFF;
   while (low < high) {  // largest f16 <= magnitude
     const auto mid = static_cast<std::uint16_t>((low + high + 1) / 2);
-    if (magnitude_of(mid) <= magnitude) low = mid; else high = static_cast<std::uint16_t>(mid - 1);
+    if (magnitude_of(mid) <= magnitude) low = mid;
+    else high = static_cast<std::uint16_t>(mid - 1);
   }
   if (low == 0x7BFF) return static_cast<std::uint16_t>(sign | 0x7BFF);
   const double below = magnitude - magnitude_of(low);

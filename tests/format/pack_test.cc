@@ -33,8 +33,12 @@ std::vector<std::byte> random_rows(TensorType type, std::size_t rows, std::size_
     switch (type) {
       case TensorType::f32: append(static_cast<float>(random.normal())); break;
       case TensorType::f64: append(random.normal()); break;
-      case TensorType::f16: append(f16{static_cast<std::uint16_t>(random.below(0x7C00) | random.below(2) << 15)}); break;
-      case TensorType::bf16: append(bf16{static_cast<std::uint16_t>(random.below(0x7F80) | random.below(2) << 15)}); break;
+      case TensorType::f16:
+        append(f16{static_cast<std::uint16_t>(random.below(0x7C00) | random.below(2) << 15)});
+        break;
+      case TensorType::bf16:
+        append(bf16{static_cast<std::uint16_t>(random.below(0x7F80) | random.below(2) << 15)});
+        break;
       case TensorType::i8: append(static_cast<std::int8_t>(random.below(256))); break;
       case TensorType::u8: append(static_cast<std::uint8_t>(random.below(256))); break;
       case TensorType::i16: append(static_cast<std::int16_t>(random.below(65536))); break;
@@ -230,7 +234,8 @@ TEST_CASE("ternary blocks with one scale a row need no group scales", "[pack]") 
     for (std::size_t b = 0; b < 3; ++b) set_scale(18, b, 0x3000);
     if (type == TensorType::tq2_0) {
       bytes[(5 * 3 + 2) * t.block_bytes + 9] = std::byte{0xC0};  // code 3
-      for (const PackFormat format : {PackFormat::ternary2, PackFormat::ternary5, PackFormat::ternary2_g256, PackFormat::int8}) {
+      for (const PackFormat format :
+           {PackFormat::ternary2, PackFormat::ternary5, PackFormat::ternary2_g256, PackFormat::int8}) {
         const Error error = refusal(w, format);
         REQUIRE(error.code == Errc::invalid_file);
         REQUIRE(contains(error.message, "row 5"));
@@ -290,7 +295,8 @@ TEST_CASE("weights that are not finite are refused by every format", "[pack]") {
 TEST_CASE("plain rounding stays within its steps", "[pack]") {
   golden::Random random(8);
   for (const PackFormatInfo& f : kPackFormats) {
-    if (f.is_float || f.scales == ScaleKind::kSuper || f.scales == ScaleKind::kSuperMin || f.scales == ScaleKind::kSuperMin4)
+    if (f.is_float || f.scales == ScaleKind::kSuper || f.scales == ScaleKind::kSuperMin ||
+        f.scales == ScaleKind::kSuperMin4)
       continue;
     CAPTURE(f.name);
     for (const std::size_t cols : {1u, 31u, 64u, 100u, 577u}) {
@@ -313,7 +319,9 @@ TEST_CASE("plain rounding stays within its steps", "[pack]") {
               mean += std::fabs(x) / static_cast<double>(n);
             }
             // A stored scale is an f16: off by 2^-11 of itself, or 2^-25 where it is subnormal.
-            const auto stored = [&](double s) { return f.group == 0 ? 0.0 : std::max(std::fabs(s) * 0x1p-11, 0x1p-25); };
+            const auto stored = [&](double s) {
+              return f.group == 0 ? 0.0 : std::max(std::fabs(s) * 0x1p-11, 0x1p-25);
+            };
             const double codes = f.bits == 0 ? 0 : (1 << f.bits) - 1;
             for (std::size_t i = 0; i < n; ++i) {
               const auto x = static_cast<double>(v[i]);
@@ -420,12 +428,14 @@ TEST_CASE("ternary rounding is that of the absmean quantizer", "[pack]") {
     const std::vector<float> values = normal_values(17 * 300, size, random);
     std::vector<std::uint8_t> codes(values.size());
     std::vector<float> scales(17);
-    REQUIRE(quantize_ternary({values.data(), 17, 300}, {TernaryScope::row}, {codes.data(), 17, 300}, scales.data()).ok());
+    REQUIRE(
+        quantize_ternary({values.data(), 17, 300}, {TernaryScope::row}, {codes.data(), 17, 300}, scales.data()).ok());
     for (const PackFormat format : {PackFormat::ternary2, PackFormat::ternary5}) {
       const PackedMatrix p = packed(floats(values, 17), format);
       for (std::size_t r = 0; r < 17; ++r) {
         const std::vector<float> out = decoded(p, r);
-        for (std::size_t i = 0; i < 300; ++i) REQUIRE(out[i] == scales[r] * static_cast<float>(int{codes[r * 300 + i]} - 1));
+        for (std::size_t i = 0; i < 300; ++i)
+          REQUIRE(out[i] == scales[r] * static_cast<float>(int{codes[r * 300 + i]} - 1));
       }
     }
   }
@@ -474,7 +484,8 @@ TEST_CASE("the two layouts of BitNet files pack to row-scaled ternary without a 
     // Through floats: the magnitude is recognised, so only the f16 of the scale is lost.
     const PackedMatrix grouped = packed(*w, PackFormat::ternary2_g128);
     const float rounded = to_float(to_f16(scale));
-    for (std::size_t i = 0; i < cols; ++i) REQUIRE(decoded(grouped, 3)[i] == rounded * static_cast<float>(int{codes[3 * cols + i]} - 1));
+    for (std::size_t i = 0; i < cols; ++i)
+      REQUIRE(decoded(grouped, 3)[i] == rounded * static_cast<float>(int{codes[3 * cols + i]} - 1));
     // Two parts and a pair.
     StoredMatrix parts[2] = {*w, *w};
     parts[0].rows = 32;

@@ -11,7 +11,9 @@ using namespace tritium;
 
 namespace {
 
-f16 random_half(golden::Random& random) { return {static_cast<std::uint16_t>(random.below(0x7C00) | random.below(2) << 15)}; }
+f16 random_half(golden::Random& random) {
+  return {static_cast<std::uint16_t>(random.below(0x7C00) | random.below(2) << 15)};
+}
 
 template <class F>
 void randomise(UnitFields& fields, golden::Random& random) {
@@ -23,7 +25,9 @@ void randomise(UnitFields& fields, golden::Random& random) {
     for (std::size_t r = 0; r < kPanelRows; ++r) {
       fields.d[g][r] = random_half(random);
       fields.m[g][r] = random_half(random);
-      const std::size_t small = F::kScales == ScaleKind::kSuperMin4 ? 16 : F::kScales == ScaleKind::kSuperMin ? 64 : 256;
+      const std::size_t small = F::kScales == ScaleKind::kSuperMin4  ? 16
+                                : F::kScales == ScaleKind::kSuperMin ? 64
+                                                                     : 256;
       fields.scales[g][r] = static_cast<std::uint8_t>(random.below(small));
       fields.mins[g][r] = static_cast<std::uint8_t>(random.below(small));
     }
@@ -202,7 +206,8 @@ TEST_CASE("a view takes exactly the bytes of its shape", "[packed]") {
   Result<AlignedBuffer> memory = AlignedBuffer::allocate_zeroed(bytes + 64);
   REQUIRE(memory.ok());
   const auto* data = memory->as<std::uint8_t>();
-  const auto viewed = [&](std::size_t n, std::size_t k, const std::uint8_t* at, std::size_t size, bool interleaved = false) {
+  const auto viewed = [&](std::size_t n, std::size_t k, const std::uint8_t* at, std::size_t size,
+                          bool interleaved = false) {
     return PackedMatrix::view(f.format, n, k, interleaved, at, size);
   };
   REQUIRE(viewed(17, 70, data, bytes).ok());
@@ -216,7 +221,8 @@ TEST_CASE("a view takes exactly the bytes of its shape", "[packed]") {
   REQUIRE_FALSE(viewed(0, 70, data, 0).ok());
   REQUIRE_FALSE(viewed(17, 0, data, 0).ok());
   REQUIRE_FALSE(viewed(~std::size_t{0}, 1, data, 0).ok());
-  REQUIRE_FALSE(PackedMatrix::view(PackFormat::int8, 16, 65537, false, data, info(PackFormat::int8).panel_bytes(65537)).ok());
+  REQUIRE_FALSE(
+      PackedMatrix::view(PackFormat::int8, 16, 65537, false, data, info(PackFormat::int8).panel_bytes(65537)).ok());
   float row[70];
   viewed(17, 70, data, bytes)->decode_row(16, row);
   for (const float v : row) REQUIRE(v == 0.0f);

@@ -90,7 +90,8 @@ TEST_CASE("steps give their codes back", "[panel]") {
 
 TEST_CASE("a step written out by hand", "[panel]") {
   Codes codes = {};
-  for (std::size_t i = 0; i < 32; ++i) codes[1][i] = static_cast<std::uint8_t>(i);  // output 1 counts, the others are zero
+  for (std::size_t i = 0; i < 32; ++i)
+    codes[1][i] = static_cast<std::uint8_t>(i);  // output 1 counts, the others are zero
 
   std::uint8_t four[4 * 64];
   pack_step<4>(codes, four);
@@ -98,16 +99,16 @@ TEST_CASE("a step written out by hand", "[panel]") {
   REQUIRE(four[5] == 0x51);  // 1 and 5
   REQUIRE(four[6] == 0x62);
   REQUIRE(four[7] == 0x73);
-  REQUIRE(four[64 + 4] == 0xC8);       // 8 and 12
-  REQUIRE(four[2 * 64 + 7] == 0x73);   // 19 and 23, four bits each
-  REQUIRE(four[3 * 64 + 4] == 0xC8);   // 24 and 28
+  REQUIRE(four[64 + 4] == 0xC8);      // 8 and 12
+  REQUIRE(four[2 * 64 + 7] == 0x73);  // 19 and 23, four bits each
+  REQUIRE(four[3 * 64 + 4] == 0xC8);  // 24 and 28
   REQUIRE(four[3] == 0);
   REQUIRE(four[8] == 0);
 
   std::uint8_t two[2 * 64];
   pack_step<2>(codes, two);
-  REQUIRE(two[4] == 0x00);   // inputs 0, 4, 8, 12: all 0 mod 4
-  REQUIRE(two[5] == 0x55);   // 1, 5, 9, 13
+  REQUIRE(two[4] == 0x00);  // inputs 0, 4, 8, 12: all 0 mod 4
+  REQUIRE(two[5] == 0x55);  // 1, 5, 9, 13
   REQUIRE(two[6] == 0xAA);
   REQUIRE(two[64 + 7] == 0xFF);
 
@@ -159,20 +160,34 @@ TEST_CASE("sizes of every format", "[panel]") {
   };
   // unit bytes = scales in whole lines + unit / 32 * bits * 64
   constexpr Expected kExpected[] = {
-      {"ternary2", 32, 128, 64, 2.0},         {"ternary1.6", 20, 64, 64, 1.6},
-      {"ternary2g64", 128, 576, 0, 2.25},     {"ternary2g128", 256, 1088, 0, 2.125},
-      {"ternary2g256", 512, 2112, 0, 2.0625}, {"int4", 32, 256, 64, 4.0},
-      {"int4g32", 64, 576, 0, 4.5},           {"int4g64", 128, 1088, 0, 4.25},
-      {"int4g128", 256, 2112, 0, 4.125},      {"int4g32m", 32, 320, 0, 5.0},
-      {"int4g64m", 64, 576, 0, 4.5},          {"int4g128m", 128, 1088, 0, 4.25},
-      {"int8", 32, 512, 64, 8.0},             {"int8g32", 64, 1088, 0, 8.5},
-      {"int8g64", 128, 2112, 0, 8.25},        {"int8g128", 256, 4160, 0, 8.125},
-      {"int5g32", 64, 704, 0, 5.5},           {"int5g32m", 32, 384, 0, 6.0},
-      {"nl4g32", 64, 576, 0, 4.5},            {"k2g16", 256, 1344, 0, 2.625},
-      {"k3g16", 256, 1856, 0, 3.625},         {"k4g32", 256, 2368, 0, 4.625},
-      {"k5g32", 256, 2880, 0, 5.625},         {"k6g16", 256, 3392, 0, 6.625},
-      {"nlk4g32", 256, 2240, 0, 4.375},       {"f32", 2, 128, 0, 32.0},
-      {"f16", 2, 64, 0, 16.0},                {"bf16", 2, 64, 0, 16.0},
+      {"ternary2", 32, 128, 64, 2.0},
+      {"ternary1.6", 20, 64, 64, 1.6},
+      {"ternary2g64", 128, 576, 0, 2.25},
+      {"ternary2g128", 256, 1088, 0, 2.125},
+      {"ternary2g256", 512, 2112, 0, 2.0625},
+      {"int4", 32, 256, 64, 4.0},
+      {"int4g32", 64, 576, 0, 4.5},
+      {"int4g64", 128, 1088, 0, 4.25},
+      {"int4g128", 256, 2112, 0, 4.125},
+      {"int4g32m", 32, 320, 0, 5.0},
+      {"int4g64m", 64, 576, 0, 4.5},
+      {"int4g128m", 128, 1088, 0, 4.25},
+      {"int8", 32, 512, 64, 8.0},
+      {"int8g32", 64, 1088, 0, 8.5},
+      {"int8g64", 128, 2112, 0, 8.25},
+      {"int8g128", 256, 4160, 0, 8.125},
+      {"int5g32", 64, 704, 0, 5.5},
+      {"int5g32m", 32, 384, 0, 6.0},
+      {"nl4g32", 64, 576, 0, 4.5},
+      {"k2g16", 256, 1344, 0, 2.625},
+      {"k3g16", 256, 1856, 0, 3.625},
+      {"k4g32", 256, 2368, 0, 4.625},
+      {"k5g32", 256, 2880, 0, 5.625},
+      {"k6g16", 256, 3392, 0, 6.625},
+      {"nlk4g32", 256, 2240, 0, 4.375},
+      {"f32", 2, 128, 0, 32.0},
+      {"f16", 2, 64, 0, 16.0},
+      {"bf16", 2, 64, 0, 16.0},
   };
   REQUIRE(std::size(kExpected) == kPackFormatCount);
   for (const Expected& e : kExpected) {

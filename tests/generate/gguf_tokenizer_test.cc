@@ -15,9 +15,7 @@ namespace {
 constexpr const char* kGolden = TRITIUM_TEST_DATA "/golden/";
 constexpr std::string_view kMeta = "\xE2\x96\x81";
 
-std::string golden(std::string_view name) {
-  return concat(kGolden, name);
-}
+std::string golden(std::string_view name) { return concat(kGolden, name); }
 
 /// A copy of a golden folder with a tokenizer put in.
 class ModelFolder {

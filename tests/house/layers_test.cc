@@ -62,7 +62,8 @@ std::string scan(const std::vector<Source>& files, const std::regex& forbidden, 
   for (const Source& s : files) {
     if (exempt.contains(s.path)) continue;
     for (std::size_t i = 0; i < s.lines.size(); ++i) {
-      if (std::regex_search(code_of(s.lines[i]), forbidden)) found << s.path << ":" << i + 1 << ": " << s.lines[i] << "\n";
+      if (std::regex_search(code_of(s.lines[i]), forbidden))
+        found << s.path << ":" << i + 1 << ": " << s.lines[i] << "\n";
     }
   }
   return found.str();
@@ -94,9 +95,12 @@ TEST_CASE("layers include only what is below them", "[house]") {
         allowed = true;  // the standard library
       } else {
         const std::string package = what.substr(0, what.find_first_of("/."));
-        // Headers of the operating system and of the compiler have no package; they are where files, memory and CPUs are asked for.
-        const bool system = match[1] == "<" && (what.find('/') == std::string::npos || package == "sys") && package != "pcre2" && package != "utf8proc";
-        allowed = may->second.contains("<" + package) || (system && (s.layer == "core" || s.layer == "ops" || s.layer == "io" || s.layer == "simd"));
+        // Headers of the operating system and of the compiler have no package; they are where files, memory and CPUs
+        // are asked for.
+        const bool system = match[1] == "<" && (what.find('/') == std::string::npos || package == "sys") &&
+                            package != "pcre2" && package != "utf8proc";
+        allowed = may->second.contains("<" + package) ||
+                  (system && (s.layer == "core" || s.layer == "ops" || s.layer == "io" || s.layer == "simd"));
       }
       if (!allowed) violations << s.path << " includes " << what << "\n";
     }
@@ -107,18 +111,22 @@ TEST_CASE("layers include only what is below them", "[house]") {
 
 TEST_CASE("the library neither prints nor exits nor starts threads", "[house]") {
   const std::vector<Source> files = sources("include/tritium");
-  CHECK(scan(files, std::regex(R"re(\bstd::(cout|cerr|clog)\b|\b(printf|fprintf|puts|fputs|perror)\s*\()re"), {}) == "");
+  CHECK(scan(files, std::regex(R"re(\bstd::(cout|cerr|clog)\b|\b(printf|fprintf|puts|fputs|perror)\s*\()re"), {}) ==
+        "");
   CHECK(scan(files, std::regex(R"re(\b(exit|_exit|quick_exit|abort|terminate)\s*\()re"), {}) == "");
-  CHECK(scan(files, std::regex(R"re(\bstd::(thread|jthread|async)\b|\bpthread_create\b)re"), {"include/tritium/core/thread_pool.h"}) == "");
+  CHECK(scan(files, std::regex(R"re(\bstd::(thread|jthread|async)\b|\bpthread_create\b)re"),
+             {"include/tritium/core/thread_pool.h"}) == "");
 }
 
 TEST_CASE("every source begins with its licence, every header is guarded", "[house]") {
   std::ostringstream wrong;
   for (const char* folder : {"include", "kernels", "examples", "tests", "bench"}) {
     for (const Source& s : sources(folder)) {
-      if (s.lines.empty() || s.lines[0] != "// SPDX-License-Identifier: Apache-2.0") wrong << s.path << ": no licence line\n";
+      if (s.lines.empty() || s.lines[0] != "// SPDX-License-Identifier: Apache-2.0")
+        wrong << s.path << ": no licence line\n";
       if (!s.path.ends_with(".h") || s.path.ends_with("-inl.h")) continue;
-      const bool guarded = std::any_of(s.lines.begin(), s.lines.end(), [](const std::string& line) { return line == "#pragma once"; });
+      const bool guarded =
+          std::any_of(s.lines.begin(), s.lines.end(), [](const std::string& line) { return line == "#pragma once"; });
       if (!guarded && s.path != "kernels/passes.h") wrong << s.path << ": no #pragma once\n";
     }
   }
@@ -131,7 +139,8 @@ TEST_CASE("sources are ASCII, without tabs", "[house]") {
     for (const Source& s : sources(folder)) {
       for (std::size_t i = 0; i < s.lines.size(); ++i) {
         const std::string& line = s.lines[i];
-        const bool ascii = std::all_of(line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+        const bool ascii =
+            std::all_of(line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
         if (!ascii) wrong << s.path << ":" << i + 1 << ": not ASCII\n";
         if (line.find('\t') != std::string::npos) wrong << s.path << ":" << i + 1 << ": a tab\n";
       }

@@ -27,8 +27,7 @@ void* allocate(std::size_t size) noexcept {
   const std::size_t now =
       live_bytes.fetch_add(malloc_usable_size(memory), std::memory_order_relaxed) + malloc_usable_size(memory);
   std::size_t highest = peak.load(std::memory_order_relaxed);
-  while (highest < now && !peak.compare_exchange_weak(highest, now, std::memory_order_relaxed)) {
-  }
+  while (highest < now && !peak.compare_exchange_weak(highest, now, std::memory_order_relaxed)) {}
   return memory;
 }
 
@@ -66,9 +65,7 @@ AllocationFailure::~AllocationFailure() { fail_from.store(0); }
 
 TEST_CASE("the meter sees what it is there to see", "[allocation_meter]") {
   const AllocationMeter meter;
-  {
-    const std::vector<char> block(1 << 20);
-  }
+  { const std::vector<char> block(1 << 20); }
   CHECK(meter.peak_bytes() >= (1 << 20));
   CHECK(meter.peak_bytes() < (1 << 20) + 65536);
   CHECK(meter.calls() >= 1);

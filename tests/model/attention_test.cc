@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention over the cache against naive attention in double: windows, caps, grouped heads, batches on both sides of the
-// boundary between few and many rows.
+// Attention over the cache against naive attention in double: windows, caps, grouped heads, batches on both sides of
+// the boundary between few and many rows.
 
 #include "tritium/model/attention.h"
 
@@ -21,7 +21,8 @@ struct Scene {
   float scale = 0;
   std::vector<float> q, k, v;  ///< (position, head, head_dim)
 
-  Scene(std::size_t n_heads, std::size_t n_kv_heads, std::size_t head_dim, std::size_t window, std::size_t n_, float cap_ = 0, float gain = 1)
+  Scene(std::size_t n_heads, std::size_t n_kv_heads, std::size_t head_dim, std::size_t window, std::size_t n_,
+        float cap_ = 0, float gain = 1)
       : n(n_), cap(cap_), scale(gain / std::sqrt(static_cast<float>(head_dim))) {
     LayerSpec l;
     l.n_heads = n_heads;
@@ -51,7 +52,8 @@ struct Scene {
       for (std::size_t s = first; s <= position; ++s) {
         double score = 0;
         for (std::size_t i = 0; i < d; ++i) {
-          score += static_cast<double>(q[(position * l.n_heads + h) * d + i]) * static_cast<double>(k[(s * l.n_kv_heads + kv) * d + i]);
+          score += static_cast<double>(q[(position * l.n_heads + h) * d + i]) *
+                   static_cast<double>(k[(s * l.n_kv_heads + kv) * d + i]);
         }
         score *= static_cast<double>(scale);
         if (cap != 0) score = static_cast<double>(cap) * std::tanh(score / static_cast<double>(cap));
@@ -61,7 +63,8 @@ struct Scene {
       double sum = 0;
       for (double& x : p) sum += x = std::exp(x - most);
       for (std::size_t s = first; s <= position; ++s) {
-        for (std::size_t i = 0; i < d; ++i) out[h * d + i] += p[s - first] / sum * static_cast<double>(v[(s * l.n_kv_heads + kv) * d + i]);
+        for (std::size_t i = 0; i < d; ++i)
+          out[h * d + i] += p[s - first] / sum * static_cast<double>(v[(s * l.n_kv_heads + kv) * d + i]);
       }
     }
     return out;
@@ -122,7 +125,8 @@ TEST_CASE("attention equals naive attention in double", "[attention]") {
   std::vector<Case> cases;
   for (const std::size_t window : {0, 1, 2, 8, 127, 128, 129, 200}) cases.push_back({4, 2, 32, window, 300, 0});
   for (const std::size_t dim : {2, 12, 16, 20, 48, 64, 80, 96, 100, 128, 256}) cases.push_back({3, 1, dim, 40, 140, 0});
-  for (const std::size_t heads : {1, 2, 8, 16, 49, 64}) cases.push_back({heads, 1, 16, 0, 60, 0});  // past one block of queries too
+  for (const std::size_t heads : {1, 2, 8, 16, 49, 64})
+    cases.push_back({heads, 1, 16, 0, 60, 0});  // past one block of queries too
   for (const std::size_t kv_heads : {1, 2, 3, 6, 12}) cases.push_back({12, kv_heads, 16, 10, 60, 0});
   for (const float cap : {0.5f, 5.0f, 50.0f}) cases.push_back({4, 2, 32, 50, 150, cap});
   for (const Case& c : cases) {

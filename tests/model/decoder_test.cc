@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The graph against a naive decoder in double for every policy, long texts past the rings of windowed layers, rewinding,
-// and everything a caller may ask for that cannot be.
+// The graph against a naive decoder in double for every policy, long texts past the rings of windowed layers,
+// rewinding, and everything a caller may ask for that cannot be.
 
 #include "tritium/model/decoder.h"
 
@@ -26,8 +26,8 @@ std::vector<std::int32_t> random_tokens(std::size_t n, std::size_t vocab, unsign
 }
 
 /// Largest error in standard deviations of a row, over some rows.
-double error_to_reference(const Model& model, std::span<const std::int32_t> tokens, const std::vector<float>& logits, const std::vector<std::size_t>& rows,
-                          std::size_t length = 0) {
+double error_to_reference(const Model& model, std::span<const std::int32_t> tokens, const std::vector<float>& logits,
+                          const std::vector<std::size_t>& rows, std::size_t length = 0) {
   const reference::Rows truth = reference::Model(model).logits(tokens, rows, length);
   double worst = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -53,7 +53,8 @@ TEST_CASE("the graph equals a naive decoder in double for every policy", "[decod
   using Parts = SyntheticModel::Parts;
   const Case cases[] = {
       {"plain", [](ModelSpec&, Parts&) {}},
-      {"untied head with a bias", [](ModelSpec& s, Parts& p) { s.tied_head = false, p.mlp_bias = true, p.apart = true; }},
+      {"untied head with a bias",
+       [](ModelSpec& s, Parts& p) { s.tied_head = false, p.mlp_bias = true, p.apart = true; }},
       {"biases everywhere", [](ModelSpec&, Parts& p) { p.attn_bias = p.mlp_bias = p.apart = true; }},
       {"gate and up apart", [](ModelSpec&, Parts& p) { p.apart = true; }},
       {"layer norm", [](ModelSpec& s, Parts&) { s.norm = NormKind::layer; }},
@@ -70,7 +71,8 @@ TEST_CASE("the graph equals a naive decoder in double for every policy", "[decod
        }},
       {"parallel and gated", [](ModelSpec& s, Parts&) { s.residual = Residual::parallel; }},
       {"q and k norms", [](ModelSpec&, Parts& p) { p.qk_norm = true; }},
-      {"sub norms and squared ReLU (BitNet)", [](ModelSpec& s, Parts& p) { s.activation = Activation::relu2, p.sub_norm = true; }},
+      {"sub norms and squared ReLU (BitNet)",
+       [](ModelSpec& s, Parts& p) { s.activation = Activation::relu2, p.sub_norm = true; }},
       {"post norms", [](ModelSpec&, Parts& p) { p.post_norm = true; }},
       {"all norms", [](ModelSpec&, Parts& p) { p.post_norm = p.sub_norm = p.qk_norm = true; }},
       {"GELU, tanh", [](ModelSpec& s, Parts&) { s.activation = Activation::gelu_tanh; }},
@@ -82,21 +84,27 @@ TEST_CASE("the graph equals a naive decoder in double for every policy", "[decod
       {"a window", [](ModelSpec& s, Parts&) { s.layers[0].window = 7; }},
       {"a window of one", [](ModelSpec& s, Parts&) { s.layers[1].window = 1; }},
       {"no rotation on a layer", [](ModelSpec& s, Parts&) { s.layers[1].rope = -1; }},
-      {"two bases", [](ModelSpec& s, Parts&) {
+      {"two bases",
+       [](ModelSpec& s, Parts&) {
          s.ropes.push_back(s.ropes[0]);
          s.ropes[1].base = 300;
          s.layers[1].rope = 1;
        }},
       {"magnitude", [](ModelSpec& s, Parts&) { s.ropes[0].magnitude = 1.19; }},
-      {"one KV head", [](ModelSpec& s, Parts&) { for (LayerSpec& l : s.layers) l.n_kv_heads = 1; }},
-      {"layers that differ", [](ModelSpec& s, Parts&) {
+      {"one KV head",
+       [](ModelSpec& s, Parts&) {
+         for (LayerSpec& l : s.layers) l.n_kv_heads = 1;
+       }},
+      {"layers that differ",
+       [](ModelSpec& s, Parts&) {
          s.layers[0].n_heads = 6;
          s.layers[0].n_kv_heads = 3;
          s.layers[1].ffn_dim = 17;
          s.layers[1].head_dim = 32;
          s.layers[1].rope = -1;
        }},
-      {"odd sizes", [](ModelSpec& s, Parts&) {
+      {"odd sizes",
+       [](ModelSpec& s, Parts&) {
          s.hidden = 37;
          s.vocab = 33;
          for (LayerSpec& l : s.layers) l.ffn_dim = 19, l.head_dim = 6, l.n_heads = 5, l.n_kv_heads = 5;
@@ -121,7 +129,8 @@ TEST_CASE("the graph equals a naive decoder in double for every policy", "[decod
   }
 }
 
-TEST_CASE("texts far past the rings of windowed layers stay right, and do not depend on the size of the ring", "[decoder]") {
+TEST_CASE("texts far past the rings of windowed layers stay right, and do not depend on the size of the ring",
+          "[decoder]") {
   constexpr std::size_t kLong = 4200;
   for (const char* name : {"gemma3", "mistral"}) {
     const auto model = load_path(golden_row(name).folder, exact_options());
@@ -135,7 +144,8 @@ TEST_CASE("texts far past the rings of windowed layers stay right, and do not de
       const auto decoder = make_decoder(*model, KvType::f32, batch);
       std::vector<float> all(kLong * vocab);
       for (std::size_t at = 0; at < kLong; at += batch) {
-        require_ok(decoder->forward(std::span(tokens).subspan(at, std::min(batch, kLong - at)), Decoder::Logits::all, all.data() + at * vocab));
+        require_ok(decoder->forward(std::span(tokens).subspan(at, std::min(batch, kLong - at)), Decoder::Logits::all,
+                                    all.data() + at * vocab));
       }
       if (expected.empty()) {
         const double error = error_to_reference(*model, tokens, all, rows);
@@ -156,7 +166,8 @@ TEST_CASE("texts far past the rings of windowed layers stay right, and do not de
     }
     for (std::size_t at = kLong - 20; at < kLong; ++at) {
       require_ok(decoder->forward({&tokens[at], 1}, Decoder::Logits::last, logits.data()));
-      CHECK(difference(logits, {expected.begin() + static_cast<std::ptrdiff_t>(at * vocab), expected.begin() + static_cast<std::ptrdiff_t>((at + 1) * vocab)}) == "");
+      CHECK(difference(logits, {expected.begin() + static_cast<std::ptrdiff_t>(at * vocab),
+                                expected.begin() + static_cast<std::ptrdiff_t>((at + 1) * vocab)}) == "");
     }
   }
 }
@@ -171,7 +182,8 @@ TEST_CASE("a rewound decoder computes what a fresh one does", "[decoder]") {
     std::vector<std::int32_t> text;  // what the decoder has seen
     std::size_t refused = 0, accepted = 0;
     for (int step = 0; step < 60; ++step) {
-      const std::size_t back = random() % 5 == 0 ? random() % (text.size() + 1) : std::min<std::size_t>(text.size(), random() % 70);
+      const std::size_t back =
+          random() % 5 == 0 ? random() % (text.size() + 1) : std::min<std::size_t>(text.size(), random() % 70);
       const std::size_t position = text.size() - back;
       if (decoder->rewind(position)) {
         CHECK(decoder->position() == position);
@@ -193,7 +205,8 @@ TEST_CASE("a rewound decoder computes what a fresh one does", "[decoder]") {
       const auto fresh = make_decoder(*model, KvType::f16, 512);
       std::vector<float> expected(vocab);
       for (std::size_t at = 0; at < text.size(); at += 512) {
-        require_ok(fresh->forward(std::span(text).subspan(at, std::min<std::size_t>(512, text.size() - at)), Decoder::Logits::last, expected.data()));
+        require_ok(fresh->forward(std::span(text).subspan(at, std::min<std::size_t>(512, text.size() - at)),
+                                  Decoder::Logits::last, expected.data()));
       }
       INFO(name << ", step " << step << ", back " << back << ", at " << position);
       REQUIRE(difference(found, expected) == "");
@@ -222,7 +235,8 @@ TEST_CASE("LongRoPE reads a text with the set of its whole length, in any chunks
     REQUIRE(value_of(decoder->prepare(n)));
     std::vector<float> logits(n * spec.vocab);
     for (std::size_t at = 0; at < n; at += chunk) {
-      require_ok(decoder->forward(std::span(tokens).subspan(at, std::min(chunk, n - at)), Decoder::Logits::all, logits.data() + at * spec.vocab));
+      require_ok(decoder->forward(std::span(tokens).subspan(at, std::min(chunk, n - at)), Decoder::Logits::all,
+                                  logits.data() + at * spec.vocab));
     }
     return logits;
   };
@@ -273,7 +287,8 @@ TEST_CASE("what cannot be computed is an error that names it, and leaves the dec
   fails({331}, "0 to 330");
   fails({std::numeric_limits<std::int32_t>::max()}, "found 2147483647");
   fails({std::numeric_limits<std::int32_t>::min()}, "found -2147483648");
-  for (int i = 0; i < 4; ++i) require_ok(decoder->forward(std::vector<std::int32_t>(15, 7), Decoder::Logits::none, nullptr));
+  for (int i = 0; i < 4; ++i)
+    require_ok(decoder->forward(std::vector<std::int32_t>(15, 7), Decoder::Logits::none, nullptr));
   fails(std::vector<std::int32_t>(5, 7), "at most 64 positions");
   require_ok(decoder->forward(std::vector<std::int32_t>(4, 7), Decoder::Logits::last, logits.data()));
   fails({7}, "found 65");

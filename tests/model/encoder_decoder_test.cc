@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Encoder-decoders: every folder of tests/data/golden_pairs against its reference, and against itself however it is computed.
+// Encoder-decoders: every folder of tests/data/golden_pairs against its reference, and against itself however it is
+// computed.
 
 #include <cstdio>
 
@@ -29,12 +30,14 @@ std::vector<Pair> pairs() {
   return found;
 }
 
-EncoderDecoderModel load_pair(const std::string& folder, const LoadOptions& options = {}, const Executor& executor = {}) {
+EncoderDecoderModel load_pair(const std::string& folder, const LoadOptions& options = {},
+                              const Executor& executor = {}) {
   const Checkpoint checkpoint = value_of(Checkpoint::open(folder));
   return value_of(load_encoder_decoder(checkpoint, options, executor));
 }
 
-std::unique_ptr<EncoderDecoder> make_pair(const EncoderDecoderModel& model, KvType kv, const Executor& executor = {}, std::size_t max_batch = 512) {
+std::unique_ptr<EncoderDecoder> make_pair(const EncoderDecoderModel& model, KvType kv, const Executor& executor = {},
+                                          std::size_t max_batch = 512) {
   EncoderDecoder::Options options;
   options.kv = kv;
   options.max_batch = max_batch;
@@ -57,10 +60,12 @@ TEST_CASE("encoder-decoders give their references' logits and greedy tokens in e
     const std::vector<float> logits = answer(*both, pair);
     double worst = 0;
     for (std::size_t i = 0; i < pair.row.rows.size(); ++i) {
-      const double error = row_error(logits.data() + pair.row.rows[i] * pair.row.vocab(), pair.row.logits.data() + i * pair.row.vocab(), pair.row.vocab());
+      const double error = row_error(logits.data() + pair.row.rows[i] * pair.row.vocab(),
+                                     pair.row.logits.data() + i * pair.row.vocab(), pair.row.vocab());
       worst = error <= worst ? worst : error;
     }
-    std::printf("golden %-20s %-11s logits within %.1e sigma of the reference\n", pair.row.name.c_str(), "safetensors", worst);
+    std::printf("golden %-20s %-11s logits within %.1e sigma of the reference\n", pair.row.name.c_str(), "safetensors",
+                worst);
     CHECK(worst <= pair.row.tolerance);
     require_ok(both->read(pair.source));
     std::vector<std::int32_t> ids = pair.row.prompt;
@@ -74,7 +79,8 @@ TEST_CASE("encoder-decoders give their references' logits and greedy tokens in e
   }
 }
 
-TEST_CASE("encoder-decoders give the same bits however the decoder's tokens are cut, with any number of threads", "[golden]") {
+TEST_CASE("encoder-decoders give the same bits however the decoder's tokens are cut, with any number of threads",
+          "[golden]") {
   const auto pool = value_of(ThreadPool::create(3));
   for (const Pair& pair : pairs()) {
     for (const bool exact : {true, false}) {
@@ -114,10 +120,14 @@ TEST_CASE("an encoder-decoder says what it cannot do", "[golden]") {
   const EncoderDecoderModel model = load_pair(pair.row.folder);
   const auto both = make_pair(model, KvType::f16);
   std::vector<float> logits(pair.row.vocab());
-  CHECK(contains(error_of(Result<int>(both->decoder().forward(pair.row.prompt, Decoder::Logits::last, logits.data()).error())).message, "set_memory"));
+  CHECK(contains(
+      error_of(Result<int>(both->decoder().forward(pair.row.prompt, Decoder::Logits::last, logits.data()).error()))
+          .message,
+      "set_memory"));
   CHECK(both->read({}).error().code == Errc::out_of_range);
   CHECK(both->read(std::vector<std::int32_t>(model.encoder->spec.context + 1, 5)).error().code == Errc::out_of_range);
-  CHECK(both->read(std::vector<std::int32_t>{static_cast<std::int32_t>(pair.row.vocab())}).error().code == Errc::out_of_range);
+  CHECK(both->read(std::vector<std::int32_t>{static_cast<std::int32_t>(pair.row.vocab())}).error().code ==
+        Errc::out_of_range);
   const Checkpoint checkpoint = value_of(Checkpoint::open(pair.row.folder));
   const Error decoder_only = error_of(load_model(checkpoint, {}, {}));
   CHECK(decoder_only.code == Errc::unsupported);

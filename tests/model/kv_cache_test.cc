@@ -39,7 +39,8 @@ struct Writer {
       const LayerSpec& l = spec.layers[layer];
       for (std::size_t head = 0; head < l.n_kv_heads; ++head) {
         std::vector<float> k(l.head_dim), v(l.head_dim);
-        for (std::size_t i = 0; i < l.head_dim; ++i) k[i] = value(layer, head, position, i, false), v[i] = value(layer, head, position, i, true);
+        for (std::size_t i = 0; i < l.head_dim; ++i)
+          k[i] = value(layer, head, position, i, false), v[i] = value(layer, head, position, i, true);
         cache.store(kernels, layer, head, position, k.data(), v.data());
       }
     }
@@ -61,7 +62,8 @@ bool has(KvCache& cache, const ModelSpec& spec, std::size_t layer, std::size_t p
       const float v = element(args.values, args.half, at * args.value_stride + i);
       if (v != (i < l.head_dim ? value(layer, head, position, i, true) : 0.0f)) return false;
       if (i >= l.head_dim) continue;
-      const float k = element(args.keys, args.half, at / kPanelRows * kPanelRows * l.head_dim + i * kPanelRows + at % kPanelRows);
+      const float k =
+          element(args.keys, args.half, at / kPanelRows * kPanelRows * l.head_dim + i * kPanelRows + at % kPanelRows);
       if (k != value(layer, head, position, i, false)) return false;
     }
   }
@@ -102,7 +104,8 @@ TEST_CASE("a ring keeps the window of every row of a batch, however positions an
       for (std::size_t first = 0; first + batch <= 1500; first += batch) {
         for (std::size_t p = first; p < first + batch; ++p) write(p);
         // The batch's first row sees furthest back, when its last row is already written.
-        for (std::size_t p = first + 1 > window ? first + 1 - window : 0; p < first + batch; ++p) kept = kept && has(cache, spec, 0, p);
+        for (std::size_t p = first + 1 > window ? first + 1 - window : 0; p < first + batch; ++p)
+          kept = kept && has(cache, spec, 0, p);
         // A segment may not be two rounds of the ring at once where a query looks: its first live key's neighbours too.
         kept = kept && cache.holds(first, first + batch);
       }
@@ -128,10 +131,13 @@ TEST_CASE("holds() is true only while every key is there, and for every rewind o
       if (written % 37 != 0) continue;
       for (std::size_t position = 0; position <= written; ++position) {
         bool there = true;
-        for (std::size_t p = position + 1 > window ? position + 1 - window : 0; p < position; ++p) there = there && has(cache, spec, 1, p);
+        for (std::size_t p = position + 1 > window ? position + 1 - window : 0; p < position; ++p)
+          there = there && has(cache, spec, 1, p);
         const bool holds = cache.holds(position, written);
-        if (holds && !there) FAIL("window " << window << ": position " << position << " of " << written << " is not held");
-        if (!holds && written - position <= batch) FAIL("window " << window << ": position " << position << " of " << written << " must be held");
+        if (holds && !there)
+          FAIL("window " << window << ": position " << position << " of " << written << " is not held");
+        if (!holds && written - position <= batch)
+          FAIL("window " << window << ": position " << position << " of " << written << " must be held");
         refused += holds ? 0u : 1u;
       }
     }

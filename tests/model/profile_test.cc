@@ -16,7 +16,8 @@ namespace {
 double worst_error(const GoldenRow& row, const std::vector<float>& logits) {
   double worst = 0;
   for (std::size_t i = 0; i < row.rows.size(); ++i) {
-    worst = std::max(worst, row_error(logits.data() + row.rows[i] * row.vocab(), row.logits.data() + i * row.vocab(), row.vocab()));
+    worst = std::max(
+        worst, row_error(logits.data() + row.rows[i] * row.vocab(), row.logits.data() + i * row.vocab(), row.vocab()));
   }
   return worst;
 }
@@ -50,7 +51,8 @@ TEST_CASE("Hadamard blocks are orthogonal, symmetric and their own inverse", "[r
 }
 
 TEST_CASE("a rotated model is the same function", "[rotation][golden]") {
-  for (const char* name : {"phi3", "phi3-long", "phi4", "phi4-mini", "llama", "llama-gqa", "mistral", "qwen3", "smollm3"}) {
+  for (const char* name :
+       {"phi3", "phi3-long", "phi4", "phi4-mini", "llama", "llama-gqa", "mistral", "qwen3", "smollm3"}) {
     const GoldenRow& row = golden_row(name);
     for (const std::string& path : row.paths()) {
       INFO(path);
@@ -59,7 +61,8 @@ TEST_CASE("a rotated model is the same function", "[rotation][golden]") {
       const auto model = load_path(path, options);
       CHECK(model->spec.hadamard_mlp);
       for (const LayerWeights& layer : model->weights.layers) {
-        CHECK(std::all_of(layer.attn_norm.weight.data(), layer.attn_norm.weight.data() + model->spec.hidden, [](float w) { return w == 1.0f; }));
+        CHECK(std::all_of(layer.attn_norm.weight.data(), layer.attn_norm.weight.data() + model->spec.hidden,
+                          [](float w) { return w == 1.0f; }));
       }
       const auto decoder = make_decoder(*model, KvType::f32);
       const std::vector<float> logits = all_logits(*decoder, row.tokens());
@@ -70,7 +73,8 @@ TEST_CASE("a rotated model is the same function", "[rotation][golden]") {
 }
 
 TEST_CASE("families whose rotation would change them are refused", "[rotation][golden]") {
-  for (const char* name : {"phi", "gemma", "gemma2", "gemma3", "gemma3n", "qwen2", "qwen3-moe", "qwen3-next", "bitnet", "llama-158", "llama-bias"}) {
+  for (const char* name : {"phi", "gemma", "gemma2", "gemma3", "gemma3n", "qwen2", "qwen3-moe", "qwen3-next", "bitnet",
+                           "llama-158", "llama-bias"}) {
     INFO(name);
     LoadOptions options = exact_options();
     options.rotate = true;
@@ -95,7 +99,8 @@ TEST_CASE("the phi-silica profile: chunks and threads do not change its bits", "
     const auto decoder = value_of(Decoder::create(*model, profile->decoder_options(), {}));
     CHECK(decoder->max_batch() == 64);
     const std::vector<float> expected = all_logits(*decoder, row.tokens());
-    for (const std::size_t chunk : {1, 7, 32}) CHECK(difference(all_logits(*decoder, row.tokens(), chunk), expected) == "");
+    for (const std::size_t chunk : {1, 7, 32})
+      CHECK(difference(all_logits(*decoder, row.tokens(), chunk), expected) == "");
     const auto threaded = value_of(Decoder::create(*model, profile->decoder_options(), pool->executor()));
     CHECK(difference(all_logits(*threaded, row.tokens(), 9), expected) == "");
     CHECK(worst_error(row, expected) < 2.5);  // tiny matrices at 4 bits: another model, but not noise
@@ -120,7 +125,8 @@ TEST_CASE("outliers that ruin 4 bits are harmless once rotated", "[rotation]") {
     for (std::size_t r = 0; r < n; ++r) {
       packed.decode_row(r, row.data());
       double sum = 0;
-      for (std::size_t c = 0; c < k; ++c) sum += (static_cast<double>(row[c]) - static_cast<double>(w[r * k + c])) * static_cast<double>(input[c]);
+      for (std::size_t c = 0; c < k; ++c)
+        sum += (static_cast<double>(row[c]) - static_cast<double>(w[r * k + c])) * static_cast<double>(input[c]);
       error += sum * sum;
     }
     return std::sqrt(error / n);
@@ -134,12 +140,14 @@ TEST_CASE("outliers that ruin 4 bits are harmless once rotated", "[rotation]") {
   CHECK(after < before);
 }
 
-TEST_CASE("speculation gives the target's own greedy tokens, in fewer passes when the draft is good", "[speculation][golden]") {
+TEST_CASE("speculation gives the target's own greedy tokens, in fewer passes when the draft is good",
+          "[speculation][golden]") {
   struct Case {
     const char* target;
     const char* draft;
   };
-  for (const Case& c : {Case{"phi3", "phi3"}, Case{"phi3", "phi4"}, Case{"llama-gqa", "llama-tied"}, Case{"mistral", "llama"}, Case{"gemma3", "gemma3"}}) {
+  for (const Case& c : {Case{"phi3", "phi3"}, Case{"phi3", "phi4"}, Case{"llama-gqa", "llama-tied"},
+                        Case{"mistral", "llama"}, Case{"gemma3", "gemma3"}}) {
     const GoldenRow& row = golden_row(c.target);
     const auto target_model = load_path(row.folder, exact_options());
     const auto draft_model = load_path(golden_row(c.draft).folder, exact_options());
@@ -155,7 +163,8 @@ TEST_CASE("speculation gives the target's own greedy tokens, in fewer passes whe
         ++passes;
       }
       ids.resize(row.prompt.size() + row.greedy.size());
-      CHECK(std::equal(row.greedy.begin(), row.greedy.end(), ids.begin() + static_cast<std::ptrdiff_t>(row.prompt.size())));
+      CHECK(std::equal(row.greedy.begin(), row.greedy.end(),
+                       ids.begin() + static_cast<std::ptrdiff_t>(row.prompt.size())));
       CHECK(speculation.guessed() >= speculation.accepted());
       if (std::string_view(c.target) == c.draft) {  // a perfect draft
         CHECK(speculation.accepted() == speculation.guessed());

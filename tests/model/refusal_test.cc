@@ -16,7 +16,8 @@ class EditedFolder {
   EditedFolder(const std::string& row, const Json& edits) {
     for (const auto& entry : std::filesystem::directory_iterator(row)) {
       const std::string name = entry.path().filename().string();
-      if (name.ends_with(".safetensors") || name.ends_with(".index.json")) std::filesystem::copy(entry.path(), folder_ / name);
+      if (name.ends_with(".safetensors") || name.ends_with(".index.json"))
+        std::filesystem::copy(entry.path(), folder_ / name);
     }
     Json config = value_of(read_json_file(row + "/config.json", {}));
     for (const auto& [key, value] : edits.items()) {
@@ -50,12 +51,18 @@ const Refusal kRefusals[] = {
     {"llama", R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})", "quant_method"},
     {"llama", R"({"quantization_config": {"quant_method": "bitnet", "use_rms_norm": true}})", "use_rms_norm"},
     {"llama", R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "another"}})", "linear_class"},
-    {"llama", R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "both"}})", "quantization_mode"},
-    {"llama", R"({"quantization_config": {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head", "model.layers.0.mlp"]}})", "modules_to_not_convert"},
+    {"llama",
+     R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "both"}})",
+     "quantization_mode"},
+    {"llama",
+     R"({"quantization_config": {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head", "model.layers.0.mlp"]}})",
+     "modules_to_not_convert"},
     {"llama", R"({"architectures": ["LlamaForSequenceClassification"]})", "LlamaForSequenceClassification"},
     {"llama", R"({"num_hidden_layers": 1})", "model.layers.1"},
     {"llama", R"({"head_dim": 16})", "expected [32"},
-    {"qwen2", R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}})", "quantization_config"},
+    {"qwen2",
+     R"({"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"}})",
+     "quantization_config"},
     {"qwen3", R"({"hidden_act": "relu"})", "hidden_act"},
     {"qwen3", R"({"layer_types": ["sliding_attention", "full_attention"]})", "layer_types"},
     {"qwen3", R"({"layer_types": ["linear_attention", "full_attention"]})", "layer_types"},
@@ -66,7 +73,8 @@ const Refusal kRefusals[] = {
     {"phi", R"({"qk_layernorm": true})", "qk_layernorm"},
     {"phi", R"({"hidden_act": "gelu"})", "hidden_act"},
     {"phi3", R"({"hidden_act": "gelu"})", "hidden_act"},
-    {"phi3-long", R"({"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}})", "short_factor"},
+    {"phi3-long", R"({"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}})",
+     "short_factor"},
     {"qwen", R"({"no_bias": false})", "no_bias"},
     {"qwen", R"({"rotary_pct": 0.5})", "rotary_pct"},
     {"qwen", R"({"intermediate_size": 111})", "intermediate_size"},
@@ -115,7 +123,8 @@ TEST_CASE("an unchanged copy of a golden folder loads", "[refusal]") {  // the r
 }
 
 TEST_CASE("a base that grows with the length carries a model past its max_position_embeddings", "[refusal]") {
-  const EditedFolder folder(TRITIUM_TEST_DATA "/golden/llama", Json::parse(R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}})"));
+  const EditedFolder folder(TRITIUM_TEST_DATA "/golden/llama",
+                            Json::parse(R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}})"));
   const auto model = value_of(folder.load());
   CHECK(model->spec.context == 128);
   const auto decoder = make_decoder(*model, KvType::f32);
@@ -137,11 +146,22 @@ TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by n
     double value;
   };
   const Extra extras[] = {
-      {"llama", "llama.expert_count", 8}, {"llama", "llama.final_logit_softcapping", 30}, {"llama", "llama.attn_logit_softcapping", 50},
-      {"llama", "llama.logit_scale", 0.5}, {"llama", "llama.residual_scale", 0.5}, {"llama", "llama.embedding_scale", 12}, {"llama", "llama.attention.scale", 0.1},
-      {"qwen2", "qwen2.attention.sliding_window", 16}, {"qwen3", "qwen3.attention.sliding_window", 16}, {"qwen3", "qwen3.expert_count", 4},
-      {"smollm3", "smollm3.attention.sliding_window", 16}, {"phi2", "phi2.final_logit_softcapping", 30}, {"gemma", "gemma.attention.sliding_window", 16},
-      {"gemma3", "gemma3.attn_logit_softcapping", 50}, {"gemma4", "gemma4.expert_count", 128}, {"bitnet-b1.58", "bitnet-b1.58.logit_scale", 2},
+      {"llama", "llama.expert_count", 8},
+      {"llama", "llama.final_logit_softcapping", 30},
+      {"llama", "llama.attn_logit_softcapping", 50},
+      {"llama", "llama.logit_scale", 0.5},
+      {"llama", "llama.residual_scale", 0.5},
+      {"llama", "llama.embedding_scale", 12},
+      {"llama", "llama.attention.scale", 0.1},
+      {"qwen2", "qwen2.attention.sliding_window", 16},
+      {"qwen3", "qwen3.attention.sliding_window", 16},
+      {"qwen3", "qwen3.expert_count", 4},
+      {"smollm3", "smollm3.attention.sliding_window", 16},
+      {"phi2", "phi2.final_logit_softcapping", 30},
+      {"gemma", "gemma.attention.sliding_window", 16},
+      {"gemma3", "gemma3.attn_logit_softcapping", 50},
+      {"gemma4", "gemma4.expert_count", 128},
+      {"bitnet-b1.58", "bitnet-b1.58.logit_scale", 2},
   };
   TemporaryFolder folder;
   for (const Extra& extra : extras) {
@@ -150,13 +170,18 @@ TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by n
       GgufWriter writer;
       const std::string a = std::string(extra.architecture) + ".";
       require_ok(writer.set("general.architecture", std::string_view(extra.architecture)));
-      for (const auto& [key, value] : std::initializer_list<std::pair<const char*, std::uint32_t>>{
-               {"block_count", 2}, {"embedding_length", 64}, {"context_length", 64}, {"feed_forward_length", 64}, {"attention.head_count", 4}}) {
+      for (const auto& [key, value] :
+           std::initializer_list<std::pair<const char*, std::uint32_t>>{{"block_count", 2},
+                                                                        {"embedding_length", 64},
+                                                                        {"context_length", 64},
+                                                                        {"feed_forward_length", 64},
+                                                                        {"attention.head_count", 4}}) {
         require_ok(writer.set(a + key, value));
       }
       require_ok(writer.set(a + "attention.layer_norm_rms_epsilon", 1e-6f));
       if (a == "gemma3." || a == "gemma4.") require_ok(writer.set(a + "attention.sliding_window", std::uint32_t{8}));
-      if (with && extra.value == static_cast<double>(static_cast<std::uint32_t>(extra.value))) require_ok(writer.set(extra.key, static_cast<std::uint32_t>(extra.value)));
+      if (with && extra.value == static_cast<double>(static_cast<std::uint32_t>(extra.value)))
+        require_ok(writer.set(extra.key, static_cast<std::uint32_t>(extra.value)));
       else if (with) require_ok(writer.set(extra.key, static_cast<float>(extra.value)));
       const std::string path = folder / "facts.gguf";
       require_ok(writer.begin(path));
@@ -164,7 +189,8 @@ TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by n
       const GgufFile file = value_of(GgufFile::open(path));
       const Family* family = nullptr;
       for (const Family* known : kFamilies) {
-        for (const std::string_view name : known->gguf_architectures) family = name == extra.architecture ? known : family;
+        for (const std::string_view name : known->gguf_architectures)
+          family = name == extra.architecture ? known : family;
       }
       REQUIRE(family != nullptr);
       const Result<ModelSpec> spec = family->from_gguf(file);
@@ -215,9 +241,12 @@ TEST_CASE("a GGUF of a BitNet architecture whose floats are not ternary is refus
 }
 
 TEST_CASE("encoder-decoders refuse what they do not compute", "[refusal]") {
-  for (const Refusal& refusal : std::initializer_list<Refusal>{{"mu", R"({"rope_factor": 4.0})", "rope_factor"}, {"mu", R"({"norm": "layer"})", "norm"},
-                                                              {"mu", R"({"tie_word_embeddings": false})", "tie_word_embeddings"},
-                                                              {"mu-dual", R"({"dual_norm": false})", "post_ln"}, {"mu", R"({"dual_norm": true})", "post_ln"}}) {
+  for (const Refusal& refusal :
+       std::initializer_list<Refusal>{{"mu", R"({"rope_factor": 4.0})", "rope_factor"},
+                                      {"mu", R"({"norm": "layer"})", "norm"},
+                                      {"mu", R"({"tie_word_embeddings": false})", "tie_word_embeddings"},
+                                      {"mu-dual", R"({"dual_norm": false})", "post_ln"},
+                                      {"mu", R"({"dual_norm": true})", "post_ln"}}) {
     INFO(refusal.row << " with " << refusal.edits);
     TemporaryFolder folder;
     const std::string row = std::string(TRITIUM_TEST_DATA "/golden_pairs/") + refusal.row;

@@ -20,7 +20,8 @@ double worst_error(RopeTable& table, const RopeSpec& rope, std::size_t length) {
   std::vector<std::size_t> positions;
   for (std::size_t p = 0; p < 200; ++p) positions.push_back(p);
   for (std::size_t p = 131072; p > 130900; --p) positions.push_back(p);
-  for (const std::size_t p : {511, 4096, 63, 64, 65, 8191, 32767, 127, 128, 65536, 100000, 0, 1, 131071, 262144}) positions.push_back(p);
+  for (const std::size_t p : {511, 4096, 63, 64, 65, 8191, 32767, 127, 128, 65536, 100000, 0, 1, 131071, 262144})
+    positions.push_back(p);
   std::vector<float> cosine(table.half());
   std::vector<float> sine(table.half());
   double worst = 0;
@@ -109,7 +110,8 @@ TEST_CASE("rope tables of every scaling equal cos and sin in double", "[rope]") 
   proportional.rotated_pairs = 64;
   cases.push_back({"proportional", proportional});
   for (const Case& c : cases) {
-    INFO(c.name << ", dim " << c.rope.rotary_dim << ", base " << c.rope.base << ", factor " << c.rope.factor << ", length " << c.length);
+    INFO(c.name << ", dim " << c.rope.rotary_dim << ", base " << c.rope.base << ", factor " << c.rope.factor
+                << ", length " << c.length);
     RopeTable table = value_of(make_rope_table(c.rope, c.length));
     CHECK(worst_error(table, c.rope, c.length) <= 1e-6);
   }

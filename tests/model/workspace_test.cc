@@ -43,12 +43,14 @@ struct Fixture {
     return out;
   }
   /// y of the first m rows; columns of all parts side by side.
-  [[nodiscard]] std::vector<float> run(const Linear& linear, std::size_t first, std::size_t m, bool fine, const Executor& executor = {}) const {
+  [[nodiscard]] std::vector<float> run(const Linear& linear, std::size_t first, std::size_t m, bool fine,
+                                       const Executor& executor = {}) const {
     Workspace workspace = value_of(Workspace::create(value_of(OpContext::create(executor)), kMost, kK, kK));
     std::vector<float> y(m * linear.n());
     std::vector<MatmulOutput> outputs;
     append_outputs(outputs, linear, {y.data(), m, linear.n()});
-    workspace.project(m, kK, [&](std::size_t r, float* out) { std::copy_n(x.data() + (first + r) * kK, kK, out); }, outputs, fine);
+    workspace.project(
+        m, kK, [&](std::size_t r, float* out) { std::copy_n(x.data() + (first + r) * kK, kK, out); }, outputs, fine);
     return y;
   }
 };
@@ -68,7 +70,8 @@ TEST_CASE("a projection equals the product in double", "[workspace]") {
         const std::size_t part = c < 48 ? 0 : c < 80 ? 1 : 2;
         const std::size_t row = part == 0 ? c : part == 1 ? c - 48 : c - 80;
         double sum = 0;
-        for (std::size_t i = 0; i < kK; ++i) sum += static_cast<double>(f.x[r * kK + i]) * static_cast<double>(f.weights[part][row * kK + i]);
+        for (std::size_t i = 0; i < kK; ++i)
+          sum += static_cast<double>(f.x[r * kK + i]) * static_cast<double>(f.weights[part][row * kK + i]);
         worst = std::max(worst, std::fabs(sum - static_cast<double>(y[r * linear.n() + c])));
       }
     }
@@ -81,8 +84,16 @@ TEST_CASE("a row's projection is the same in any batch, of any format, fine or n
   const Fixture f;
   const auto pool = value_of(ThreadPool::create(3));
   using F = PackFormat;
-  const std::initializer_list<F> stacks[] = {{F::f32}, {F::int8_g32}, {F::int8}, {F::int4_g32m}, {F::int4, F::int5_g32, F::f16}, {F::ternary2},
-                                             {F::ternary5, F::bf16, F::int8_g128}, {F::int5_g32m}, {F::nl4_g32}, {F::ternary2_g64, F::int4_g64}};
+  const std::initializer_list<F> stacks[] = {{F::f32},
+                                             {F::int8_g32},
+                                             {F::int8},
+                                             {F::int4_g32m},
+                                             {F::int4, F::int5_g32, F::f16},
+                                             {F::ternary2},
+                                             {F::ternary5, F::bf16, F::int8_g128},
+                                             {F::int5_g32m},
+                                             {F::nl4_g32},
+                                             {F::ternary2_g64, F::int4_g64}};
   for (const auto& formats : stacks) {
     const Linear linear = f.linear(formats);
     for (const bool fine : {false, true}) {
@@ -94,7 +105,8 @@ TEST_CASE("a row's projection is the same in any batch, of any format, fine or n
       }
       for (const std::size_t m : {2, 4, 5, 7, 11, 12, 13, 14, 23, 24, 25, 26, 71, 72, 73, 145, 150}) {
         INFO(info(*formats.begin()).name << (fine ? ", fine, " : ", ") << m << " rows");
-        const std::vector<float> first(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(m * linear.n()));
+        const std::vector<float> first(expected.begin(),
+                                       expected.begin() + static_cast<std::ptrdiff_t>(m * linear.n()));
         CHECK((f.run(linear, 0, m, fine) == first));
         CHECK((f.run(linear, 0, m, fine, pool->executor()) == first));
       }
@@ -107,7 +119,8 @@ TEST_CASE("fine activations carry fifteen bits", "[workspace]") {
   // int8g32 of weights that are integers of it: all of the error is the activations'
   Fixture whole = f;
   for (std::size_t r = 0; r < whole.n[0]; ++r) {
-    for (std::size_t i = 0; i < kK; ++i) whole.weights[0][r * kK + i] = i % 32 == 0 ? 127.0f : std::round(whole.weights[0][r * kK + i] * 300);
+    for (std::size_t i = 0; i < kK; ++i)
+      whole.weights[0][r * kK + i] = i % 32 == 0 ? 127.0f : std::round(whole.weights[0][r * kK + i] * 300);
   }
   const std::vector<float> exact = whole.run(whole.linear({PackFormat::f32}), 0, kMost, false);
   const auto error = [&](bool fine) {

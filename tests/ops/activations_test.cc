@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activations and the soft cap over the whole range of f32 on every tier, in ulps of the value in double. The limits are
-// those that the header of simd/math-inl.h states.
+// Activations and the soft cap over the whole range of f32 on every tier, in ulps of the value in double. The limits
+// are those that the header of simd/math-inl.h states.
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <limits>
@@ -51,7 +51,8 @@ const Limit& limit_at(const std::vector<Limit>& limits, double x) {
 
 /// Every `step`-th float there is, zeros and subnormals included, in runs of odd length.
 template <class Call, class Reference>
-void sweep(const RunnableTier& t, const char* name, const std::vector<Limit>& limits, Call&& call, Reference&& reference) {
+void sweep(const RunnableTier& t, const char* name, const std::vector<Limit>& limits, Call&& call,
+           Reference&& reference) {
   const std::uint64_t step = 1031 * (100 / std::min<std::size_t>(tiers::sample(100), 100));
   std::vector<float> x;
   std::size_t checked = 0;
@@ -67,8 +68,8 @@ void sweep(const RunnableTier& t, const char* name, const std::vector<Limit>& li
       const Limit& limit = limit_at(limits, static_cast<double>(x[i]));
       const double error = std::fabs(static_cast<double>(y[i]) - expected);
       if (!(error <= limit.absolute || ulps(y[i], expected) <= limit.ulps)) {
-        FAIL(name << " on " << info(t.tier).name << " of " << x[i] << ": " << expected << " expected, found " << y[i] << ", "
-                  << ulps(y[i], expected) << " ulp");
+        FAIL(name << " on " << info(t.tier).name << " of " << x[i] << ": " << expected << " expected, found " << y[i]
+                  << ", " << ulps(y[i], expected) << " ulp");
       }
       ++checked;
     }

@@ -88,7 +88,8 @@ class Cache {
 
 /// All segments of some queries, merged: head_dim floats a query, not yet divided, then max and sum.
 std::vector<std::vector<float>> attend(const RunnableTier& t, const Problem& p, const Cache& cache,
-                                       const std::vector<std::vector<float>>& q, const std::vector<std::size_t>& which) {
+                                       const std::vector<std::vector<float>>& q,
+                                       const std::vector<std::size_t>& which) {
   const std::size_t n = which.size();
   std::vector<std::vector<float>> result(n, std::vector<float>(p.head_dim, 0.0f));
   std::vector<float> max(n, -1e30f), sum(n, 0.0f);
@@ -97,7 +98,8 @@ std::vector<std::vector<float>> attend(const RunnableTier& t, const Problem& p, 
     std::vector<std::vector<float>> out(n, std::vector<float>(cache.stride() + 1, 99.0f));
     std::vector<float> segment_max(n, kNan), segment_sum(n, kNan);
     for (std::size_t i = 0; i < n; ++i) {
-      queries[i] = {q[which[i]].data(), out[i].data(), &segment_max[i], &segment_sum[i], p.live[which[i]].first, p.live[which[i]].last};
+      queries[i] = {q[which[i]].data(), out[i].data(),          &segment_max[i],
+                    &segment_sum[i],    p.live[which[i]].first, p.live[which[i]].last};
     }
     AttentionArgs a = cache.segment(first);
     a.queries = queries.data();
@@ -111,7 +113,8 @@ std::vector<std::vector<float>> attend(const RunnableTier& t, const Problem& p, 
         REQUIRE(segment_max[i] == -1e30f);
         for (std::size_t c = 0; c < cache.stride(); ++c) REQUIRE(out[i][c] == 0.0f);
       }
-      t.kernels->attention_merge(&max[i], &sum[i], result[i].data(), segment_max[i], segment_sum[i], out[i].data(), p.head_dim);
+      t.kernels->attention_merge(&max[i], &sum[i], result[i].data(), segment_max[i], segment_sum[i], out[i].data(),
+                                 p.head_dim);
     }
   }
   for (std::size_t i = 0; i < n; ++i) {
@@ -132,8 +135,8 @@ void check(const Problem& p, golden::Random& random) {
   for (std::size_t i = 0; i < n; ++i) all[i] = i;
   std::vector<std::vector<double>> expected;
   for (std::size_t i = 0; i < n; ++i) {
-    expected.push_back(reference::attention(q[i].data(), cache.plain_keys, cache.plain_values, p.live[i].first, p.live[i].last,
-                                            static_cast<double>(p.scale), static_cast<double>(p.cap)));
+    expected.push_back(reference::attention(q[i].data(), cache.plain_keys, cache.plain_values, p.live[i].first,
+                                            p.live[i].last, static_cast<double>(p.scale), static_cast<double>(p.cap)));
   }
   std::vector<std::vector<float>> fused;
   for (const RunnableTier& t : tiers::runnable()) {

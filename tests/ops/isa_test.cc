@@ -86,7 +86,8 @@ TEST_CASE("no tier of another architecture is compiled in or runs", "[isa]") {
   }
   REQUIRE(cpu_has(Tier::portable));
 #elif defined(__aarch64__)
-  for (const Tier other : {Tier::avx2, Tier::avx2_vnni, Tier::avx512, Tier::avx512_vnni, Tier::amx, Tier::amx_emulated}) {
+  for (const Tier other :
+       {Tier::avx2, Tier::avx2_vnni, Tier::avx512, Tier::avx512_vnni, Tier::amx, Tier::amx_emulated}) {
     REQUIRE(kernel_table(other) == nullptr);
     REQUIRE_FALSE(cpu_has(other));
   }

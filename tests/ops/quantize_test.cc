@@ -157,8 +157,10 @@ TEST_CASE("only the rows that were asked for are written", "[quantize]") {
       t.kernels->quantize_rows(x.data(), 40, part.rows, 2, 4);
       for (std::size_t r = 0; r < 5; ++r) {
         const std::int8_t* codes = part.rows.codes + r * part.rows.stride;
-        if (r == 2 || r == 3) REQUIRE(std::memcmp(codes, whole.rows.codes + r * whole.rows.stride, part.rows.stride) == 0);
-        else REQUIRE(std::count(codes, codes + part.rows.stride, 0x11) == static_cast<std::ptrdiff_t>(part.rows.stride));
+        if (r == 2 || r == 3)
+          REQUIRE(std::memcmp(codes, whole.rows.codes + r * whole.rows.stride, part.rows.stride) == 0);
+        else
+          REQUIRE(std::count(codes, codes + part.rows.stride, 0x11) == static_cast<std::ptrdiff_t>(part.rows.stride));
       }
     }
   }

@@ -17,7 +17,8 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr std::size_t kLengths[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129, 576, 1000, 2560, 8960};
+constexpr std::size_t kLengths[] = {1,  2,  3,  7,   8,   9,   15,  16,   17,   31,  33,
+                                    63, 64, 65, 100, 127, 129, 576, 1000, 2560, 8960};
 
 std::vector<float> random_row(std::size_t n, double size, golden::Random& random, double shift = 0) {
   std::vector<float> x(n);
@@ -223,7 +224,8 @@ TEST_CASE("the gated delta rule and the convolution before it", "[rowops]") {
   for (const std::size_t k_dim : {1u, 5u, 16u, 128u}) {
     for (const std::size_t v_dim : {1u, 3u, 16u, 31u, 64u, 75u, 128u}) {
       const std::vector<float> state = random_row(k_dim * v_dim, 1, random);
-      const std::vector<float> q = random_row(k_dim, 0.3, random), k = random_row(k_dim, 0.3, random), v = random_row(v_dim, 1, random);
+      const std::vector<float> q = random_row(k_dim, 0.3, random), k = random_row(k_dim, 0.3, random),
+                               v = random_row(v_dim, 1, random);
       const double beta = 0.4, decay = 0.9;
       std::vector<double> next(state.begin(), state.end());
       std::vector<double> expected(v_dim, 0.0);
@@ -271,7 +273,8 @@ TEST_CASE("the gated delta rule and the convolution before it", "[rowops]") {
       reference::Row expected(n);
       for (std::size_t i = 0; i < n; ++i) {
         double sum = 0;
-        for (std::size_t j = 0; j < taps; ++j) sum += static_cast<double>(rows[j][i]) * static_cast<double>(weights[j * n + i]);
+        for (std::size_t j = 0; j < taps; ++j)
+          sum += static_cast<double>(rows[j][i]) * static_cast<double>(weights[j * n + i]);
         expected[i] = reference::silu(sum);
       }
       Agreement agreement;
@@ -342,7 +345,8 @@ TEST_CASE("cache stores round to nearest even and write nothing between", "[rowo
     const float tie = here / 2 + next / 2;
     for (const float v : {here, tie, std::nextafter(tie, kInfinity), std::nextafter(tie, -kInfinity)}) x.push_back(v);
   }
-  for (const float v : {65504.0f, 65519.99f, 65520.0f, 1e30f, kInfinity, -kInfinity, kNan, 0.0f, -0.0f, 1e-8f, -1e-45f}) x.push_back(v);
+  for (const float v : {65504.0f, 65519.99f, 65520.0f, 1e30f, kInfinity, -kInfinity, kNan, 0.0f, -0.0f, 1e-8f, -1e-45f})
+    x.push_back(v);
   for (const RunnableTier& t : tiers::runnable()) {
     CAPTURE(info(t.tier).name);
     std::vector<f16> all(x.size());

@@ -43,7 +43,8 @@ TEST_CASE("every tier of this machine passes its self-test", "[selftest]") {
     REQUIRE(report->worst > 0);
     REQUIRE(report->worst <= 1);
     REQUIRE_FALSE(report->worst_kernel.empty());
-    UNSCOPED_INFO(info(t.tier).name << ": " << took.count() << " ms, worst " << report->worst << " at " << report->worst_kernel);
+    UNSCOPED_INFO(info(t.tier).name << ": " << took.count() << " ms, worst " << report->worst << " at "
+                                    << report->worst_kernel);
   }
   SUCCEED();
 }
@@ -103,9 +104,11 @@ TEST_CASE("a wrong kernel is named with its tier and its worst element", "[selft
 }
 
 TEST_CASE("a kernel filed under the wrong format fails", "[selftest]") {
-  const std::pair<PackFormat, PackFormat> kSwaps[] = {
-      {PackFormat::int4_g32, PackFormat::nl4_g32}, {PackFormat::k4, PackFormat::nlk4}, {PackFormat::f16, PackFormat::bf16},
-      {PackFormat::int4_g64m, PackFormat::int4_g64}, {PackFormat::int8_g64, PackFormat::ternary2_g64}};
+  const std::pair<PackFormat, PackFormat> kSwaps[] = {{PackFormat::int4_g32, PackFormat::nl4_g32},
+                                                      {PackFormat::k4, PackFormat::nlk4},
+                                                      {PackFormat::f16, PackFormat::bf16},
+                                                      {PackFormat::int4_g64m, PackFormat::int4_g64},
+                                                      {PackFormat::int8_g64, PackFormat::ternary2_g64}};
   for (const auto& [wanted, filed] : kSwaps) {
     KernelTable broken = real();
     broken.matmul[static_cast<std::size_t>(wanted)] = broken.matmul[static_cast<std::size_t>(filed)];
@@ -128,7 +131,8 @@ TEST_CASE("wrong row operations are named", "[selftest]") {
   };
   REQUIRE(contains(failure(broken, {}), "gate gelu_erf on a tier"));
   broken = real();
-  broken.quantize_rows = [](const float* x, std::size_t stride, const Q8Rows& rows, std::size_t first, std::size_t last) {
+  broken.quantize_rows = [](const float* x, std::size_t stride, const Q8Rows& rows, std::size_t first,
+                            std::size_t last) {
     real().quantize_rows(x, stride, rows, first, last);
     if (rows.group == 32) rows.codes[3 * rows.stride + 500] ^= 1;
   };

@@ -38,7 +38,8 @@ struct Matrix {
     for (const tritium::PackedMatrix& part : linear.parts) {
       for (std::size_t r = 0; r < part.n(); ++r) rows.push_back(decoded(part, r));
     }
-    for (std::size_t r = 0; !linear.bias.empty() && r < rows.size(); ++r) bias.push_back(static_cast<double>(linear.bias[r]));
+    for (std::size_t r = 0; !linear.bias.empty() && r < rows.size(); ++r)
+      bias.push_back(static_cast<double>(linear.bias[r]));
   }
   explicit Matrix(const tritium::PackedMatrix& w, bool second = false) {
     for (std::size_t r = 0; r < w.n(); ++r) rows.push_back(decoded(w, r, second));
@@ -64,7 +65,9 @@ inline Row frequencies(const tritium::RopeSpec& rope, std::size_t length) {
     const double alpha = std::pow(2.0, std::ceil(std::log2(n / original) + 1)) - 1;
     base *= std::pow(alpha < 1 ? 1 : alpha, d / (d - 2));
   }
-  const auto turns_at = [&](double rotations) { return d / 2 * std::log(original / (2 * std::numbers::pi * rotations)) / std::log(base); };
+  const auto turns_at = [&](double rotations) {
+    return d / 2 * std::log(original / (2 * std::numbers::pi * rotations)) / std::log(base);
+  };
   double low = turns_at(rope.beta_fast), high = turns_at(rope.beta_slow);
   if (rope.truncate) low = std::floor(low), high = std::ceil(high);
   low = low < 0 ? 0 : low;
@@ -89,7 +92,8 @@ inline Row frequencies(const tritium::RopeSpec& rope, std::size_t length) {
         break;
       }
       case RopeScaling::longrope:
-        out.push_back(f / static_cast<double>(length > rope.original_context ? rope.long_divisors[i] : rope.divisors[i]));
+        out.push_back(f /
+                      static_cast<double>(length > rope.original_context ? rope.long_divisors[i] : rope.divisors[i]));
         break;
       case RopeScaling::divisors: out.push_back(f / static_cast<double>(rope.divisors[i])); break;
       case RopeScaling::proportional: out.push_back(i < rope.rotated_pairs ? f : 0.0); break;
@@ -121,7 +125,8 @@ class Model {
   }
 
   /// Logits of `rows` of the text; `length`: what the rotary embeddings are prepared for, 0: the text's own.
-  [[nodiscard]] Rows logits(std::span<const std::int32_t> tokens, const std::vector<std::size_t>& rows, std::size_t length = 0) const {
+  [[nodiscard]] Rows logits(std::span<const std::int32_t> tokens, const std::vector<std::size_t>& rows,
+                            std::size_t length = 0) const {
     if (length == 0) length = tokens.size();
     Rows h;
     for (const std::int32_t id : tokens) {
@@ -156,7 +161,8 @@ class Model {
     const double scale = 1 / std::sqrt(square + static_cast<double>(spec_.norm_eps));
     Row y(x.size());
     for (std::size_t i = 0; i < x.size(); ++i) {
-      y[i] = (x[i] - mean) * scale * static_cast<double>(w.weight[i]) + (w.bias.empty() ? 0.0 : static_cast<double>(w.bias[i]));
+      y[i] = (x[i] - mean) * scale * static_cast<double>(w.weight[i]) +
+             (w.bias.empty() ? 0.0 : static_cast<double>(w.bias[i]));
     }
     return y;
   }
@@ -207,7 +213,8 @@ class Model {
       inputs.push_back(norm(w.attn_norm, h[t]));
       const Row all = layer.qkv * inputs.back();
       for (std::size_t head = 0; head < l.n_heads + 2 * l.n_kv_heads; ++head) {
-        Row x(all.begin() + static_cast<std::ptrdiff_t>(head * d), all.begin() + static_cast<std::ptrdiff_t>((head + 1) * d));
+        Row x(all.begin() + static_cast<std::ptrdiff_t>(head * d),
+              all.begin() + static_cast<std::ptrdiff_t>((head + 1) * d));
         if (head < l.n_heads + l.n_kv_heads) {
           x = norm(head < l.n_heads ? w.q_norm : w.k_norm, x);
           if (l.rope >= 0) rotate(x.data(), frequency, t, spec_.ropes[static_cast<std::size_t>(l.rope)].magnitude);

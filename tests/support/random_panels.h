@@ -143,8 +143,8 @@ inline PackedMatrix unscaled(const PackedMatrix& w) {
   return copy;
 }
 
-/// The same codes with signs of the scales such that d * c and the minimum add up instead of cancelling: its values bound
-/// the magnitude of every term that a kernel may form.
+/// The same codes with signs of the scales such that d * c and the minimum add up instead of cancelling: its values
+/// bound the magnitude of every term that a kernel may form.
 inline PackedMatrix magnitudes(const PackedMatrix& w) {
   PackedMatrix copy = copy_of(w);
   tritium::visit_format(
@@ -211,7 +211,8 @@ class Rows {
   /// The values of row r.
   [[nodiscard]] std::vector<double> values(std::size_t r) const {
     std::vector<double> x(rows_.k);
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<double>(codes(r)[i]) * static_cast<double>(scale(r, i));
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] = static_cast<double>(codes(r)[i]) * static_cast<double>(scale(r, i));
     return x;
   }
 

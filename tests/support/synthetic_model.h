@@ -34,10 +34,14 @@ class SyntheticModel {
       const std::size_t width = l.n_heads * l.head_dim;
       layer.attn_norm = s.norm(spec.hidden, parts.norm_bias);
       layer.qkv = s.linear(width + 2 * l.n_kv_heads * l.head_dim, spec.hidden, parts.attn_bias, 1.5f);
-      if (parts.qk_norm) layer.q_norm = s.norm(l.head_dim, parts.norm_bias), layer.k_norm = s.norm(l.head_dim, parts.norm_bias);
-      if (parts.sub_norm) layer.attn_sub_norm = s.norm(width, parts.norm_bias), layer.ffn_sub_norm = s.norm(l.ffn_dim, parts.norm_bias);
+      if (parts.qk_norm)
+        layer.q_norm = s.norm(l.head_dim, parts.norm_bias), layer.k_norm = s.norm(l.head_dim, parts.norm_bias);
+      if (parts.sub_norm)
+        layer.attn_sub_norm = s.norm(width, parts.norm_bias), layer.ffn_sub_norm = s.norm(l.ffn_dim, parts.norm_bias);
       layer.attn_output = s.linear(spec.hidden, width, parts.attn_bias);
-      if (parts.post_norm) layer.attn_post_norm = s.norm(spec.hidden, parts.norm_bias), layer.ffn_post_norm = s.norm(spec.hidden, parts.norm_bias);
+      if (parts.post_norm)
+        layer.attn_post_norm = s.norm(spec.hidden, parts.norm_bias),
+        layer.ffn_post_norm = s.norm(spec.hidden, parts.norm_bias);
       if (spec.residual == tritium::Residual::sequential) layer.ffn_norm = s.norm(spec.hidden, parts.norm_bias);
       if (!spec.gated_mlp) {
         layer.up = s.linear(l.ffn_dim, spec.hidden, parts.mlp_bias);

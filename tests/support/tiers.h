@@ -21,7 +21,8 @@ inline std::vector<RunnableTier> runnable() {
   std::vector<RunnableTier> out;
   for (const tritium::TierInfo& t : tritium::kTiers) {
     const tritium::KernelTable* kernels = tritium::kernel_table(t.tier);
-    if (kernels != nullptr && tritium::cpu_has(t.tier)) out.push_back({t.tier, kernels, t.tier != tritium::Tier::portable});
+    if (kernels != nullptr && tritium::cpu_has(t.tier))
+      out.push_back({t.tier, kernels, t.tier != tritium::Tier::portable});
   }
   return out;
 }

@@ -434,14 +434,10 @@ class Generator {
     const std::string a = expression(depth - 1);
     const std::string b = expression(depth - 1);
     switch (pick(16)) {
-      case 0:
-        return "(" + a + " ~ " + b + ")";
-      case 1:
-        return "(" + a + " * " + number() + ")";
-      case 2:
-        return "(" + a + " + " + b + ")";
-      case 3:
-        return "[" + a + ", " + b + "]";
+      case 0: return "(" + a + " ~ " + b + ")";
+      case 1: return "(" + a + " * " + number() + ")";
+      case 2: return "(" + a + " + " + b + ")";
+      case 3: return "[" + a + ", " + b + "]";
       case 4:
         return "(" + a + " | string)." +
                std::vector<std::string>{"upper()",
@@ -470,26 +466,16 @@ class Generator {
                                         "sum",
                                         "select | list"}[pick(15)] +
                ")";
-      case 6:
-        return "range(" + number() + ")";
-      case 7:
-        return "(" + a + ")[" + number() + ":" + number() + "]";
-      case 8:
-        return "{" + number() + ": " + a + ", 'k': " + b + "}";
-      case 9:
-        return "('%" + number() + "d' % " + a + ")";
-      case 10:
-        return "'{:" + number() + "}'.format(" + a + ")";
-      case 11:
-        return "(" + a + " == " + b + ")";
-      case 12:
-        return "(" + a + " in " + b + ")";
-      case 13:
-        return "m(" + a + ")";
-      case 14:
-        return "(" + a + " if " + b + " else 1)";
-      default:
-        return "(" + number() + " ** " + number() + ")";
+      case 6: return "range(" + number() + ")";
+      case 7: return "(" + a + ")[" + number() + ":" + number() + "]";
+      case 8: return "{" + number() + ": " + a + ", 'k': " + b + "}";
+      case 9: return "('%" + number() + "d' % " + a + ")";
+      case 10: return "'{:" + number() + "}'.format(" + a + ")";
+      case 11: return "(" + a + " == " + b + ")";
+      case 12: return "(" + a + " in " + b + ")";
+      case 13: return "m(" + a + ")";
+      case 14: return "(" + a + " if " + b + " else 1)";
+      default: return "(" + number() + " ** " + number() + ")";
     }
   }
   std::string statement(int depth) {
@@ -512,12 +498,9 @@ class Generator {
       case 5:
         return "{% if " + expression(2) + " %}" + statement(depth - 1) + "{% else %}" + statement(depth - 1) +
                "{% endif %}";
-      case 6:
-        return "{% set w %}" + statement(depth - 1) + "{% endset %}{{ w | length }}";
-      case 7:
-        return "{% filter upper %}" + statement(depth - 1) + "{% endfilter %}";
-      default:
-        return "{{ " + expression(3) + " }}";
+      case 6: return "{% set w %}" + statement(depth - 1) + "{% endset %}{{ w | length }}";
+      case 7: return "{% filter upper %}" + statement(depth - 1) + "{% endfilter %}";
+      default: return "{{ " + expression(3) + " }}";
     }
   }
   std::mt19937 random_;
@@ -581,15 +564,9 @@ TEST_CASE("damaged templates are refused or rendered, never worse", "[jinja][lim
     for (unsigned edits = 1 + static_cast<unsigned>(random() % 4); edits > 0; --edits) {
       const std::size_t at = random() % source.size();
       switch (random() % 3) {
-        case 0:
-          source[at] = alphabet[random() % alphabet.size()];
-          break;
-        case 1:
-          source.erase(at, 1 + random() % 8);
-          break;
-        default:
-          source.insert(at, source.substr(random() % source.size(), random() % 12));
-          break;
+        case 0: source[at] = alphabet[random() % alphabet.size()]; break;
+        case 1: source.erase(at, 1 + random() % 8); break;
+        default: source.insert(at, source.substr(random() % source.size(), random() % 12)); break;
       }
       if (source.empty()) source.push_back('x');
     }

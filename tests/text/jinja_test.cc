@@ -33,9 +33,7 @@ std::string authors(const std::string& source, const Json& variables, const jinj
   return shown;
 }
 
-bool is_one_line(const std::string& message) {
-  return message.find_first_of("\n\r") == std::string::npos;
-}
+bool is_one_line(const std::string& message) { return message.find_first_of("\n\r") == std::string::npos; }
 
 }  // namespace
 

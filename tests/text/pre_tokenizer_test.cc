@@ -122,10 +122,8 @@ TEST_CASE("hand-written rules cut as their expressions do", "[pre_tokenizer]") {
   for (const SplitRule rule : {SplitRule::gpt2, SplitRule::llama3, SplitRule::qwen2, SplitRule::qwen35,
                                SplitRule::o200k, SplitRule::digits_then_gpt2}) {
     std::vector<std::string> patterns;
-    if (rule == SplitRule::digits_then_gpt2)
-      patterns = {"\\p{N}", std::string(detail::rule_pattern(SplitRule::gpt2))};
-    else
-      patterns = {std::string(detail::rule_pattern(rule))};
+    if (rule == SplitRule::digits_then_gpt2) patterns = {"\\p{N}", std::string(detail::rule_pattern(SplitRule::gpt2))};
+    else patterns = {std::string(detail::rule_pattern(rule))};
     const auto oracle = PreTokenizer::create_with_regex_only(patterns);
     REQUIRE(oracle.ok());
     SplitStep step;

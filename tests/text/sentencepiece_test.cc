@@ -132,10 +132,8 @@ TEST_CASE("unigram finds the best path", "[sentencepiece]") {
       std::string together;
       bool unknown = false;
       for (const std::int32_t id : *ids) {
-        if (id == 0)
-          unknown = true;
-        else
-          found += double{v.scores[static_cast<std::size_t>(id)]}, together += t->spelling(id);
+        if (id == 0) unknown = true;
+        else found += double{v.scores[static_cast<std::size_t>(id)]}, together += t->spelling(id);
       }
       if (unknown) continue;
       CHECK(together == text);

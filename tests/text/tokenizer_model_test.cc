@@ -55,9 +55,7 @@ std::string varint(std::uint64_t value) {
   out.push_back(static_cast<char>(value));
   return out;
 }
-std::string integer(std::uint32_t field, std::uint64_t value) {
-  return varint(field << 3).append(varint(value));
-}
+std::string integer(std::uint32_t field, std::uint64_t value) { return varint(field << 3).append(varint(value)); }
 std::string bytes(std::uint32_t field, const std::string& content) {
   return varint(field << 3 | 2).append(varint(content.size())).append(content);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parallel regions of the library on real threads: the same bits as on one, and nothing for the thread sanitizer to say.
+// Parallel regions of the library on real threads: the same bits as on one, and nothing for the thread sanitizer to
+// say.
 #include <catch2/catch_test_macros.hpp>
 #include <cstring>
 #include <vector>
@@ -43,9 +44,10 @@ TEST_CASE("quantising and multiplying on real threads", "[threads]") {
   golden::Random random(82);
   const tiers::RunnableTier t = tiers::runnable().back();
   const std::size_t k = 320;
-  const PackedMatrix w[] = {panels::matrix(PackFormat::ternary5, 75, k, panels::Codes::random, panels::Scales::plain, random),
-                            panels::matrix(PackFormat::int8_g32, 48, k, panels::Codes::random, panels::Scales::plain, random),
-                            panels::matrix(PackFormat::f16, 33, k, panels::Codes::random, panels::Scales::plain, random)};
+  const PackedMatrix w[] = {
+      panels::matrix(PackFormat::ternary5, 75, k, panels::Codes::random, panels::Scales::plain, random),
+      panels::matrix(PackFormat::int8_g32, 48, k, panels::Codes::random, panels::Scales::plain, random),
+      panels::matrix(PackFormat::f16, 33, k, panels::Codes::random, panels::Scales::plain, random)};
   for (const std::size_t m : {1u, 6u, 60u}) {
     std::vector<float> x(m * k);
     for (float& v : x) v = static_cast<float>(random.uniform() - 0.5);

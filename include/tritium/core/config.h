@@ -39,7 +39,8 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
 #endif
 #endif
 
-// --- the ABI tag: one letter for each flag that changes code ----------------------------------------------------------
+// --- the ABI tag: one letter for each flag that changes code
+// ----------------------------------------------------------
 #if TRITIUM_DISPATCH
 #define TRITIUM_TAG_MODE d
 #else
@@ -93,7 +94,7 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
 #endif
 #define TRITIUM_PASTE7_(a, b, c, d, e, f, g) v0_##a##b##_##c##d##e##f##g
 #define TRITIUM_PASTE7(a, b, c, d, e, f, g) TRITIUM_PASTE7_(a, b, c, d, e, f, g)
-#define TRITIUM_ABI                                                                                            \
+#define TRITIUM_ABI                                                                                                \
   TRITIUM_PASTE7(TRITIUM_TAG_MODE, TRITIUM_TAG_CHECKS, TRITIUM_TAG_A, TRITIUM_TAG_B, TRITIUM_TAG_C, TRITIUM_TAG_D, \
                  TRITIUM_TAG_E)
 
@@ -105,8 +106,8 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
   }                           \
   }
 
-// Types and functions that the compiled kernel library shares with its users, whatever flags either was built with: plain
-// data, and members that are always inlined. Headers-only builds have no such seam and tag everything.
+// Types and functions that the compiled kernel library shares with its users, whatever flags either was built with:
+// plain data, and members that are always inlined. Headers-only builds have no such seam and tag everything.
 #if TRITIUM_DISPATCH
 #define TRITIUM_SEAM_BEGIN \
   namespace tritium {      \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scalar conversions between f32 and the two 16-bit floats, exact in one direction and round-to-nearest-even in the other.
+// Scalar conversions between f32 and the two 16-bit floats, exact in one direction and round-to-nearest-even in the
+// other.
 //
 // f16 is IEEE 754 binary16; bf16 is the upper half of an f32. A NaN stays a quiet NaN. Kernels use the CPU's own
 // instructions where it has them; these are the oracle and the portable path.
@@ -51,7 +52,7 @@ constexpr f16 to_f16(float value) {
   if (magnitude >= 0x477FF000u) return {static_cast<std::uint16_t>(sign | 0x7C00u)};  // >= 65520 rounds to Inf
   if (magnitude < 0x38800000u) {  // below 2^-14: count in units of 2^-24, ties to even
     if (magnitude < 0x33000000u) return {static_cast<std::uint16_t>(sign)};  // below 2^-25
-    const std::uint32_t exponent = magnitude >> 23;                           // 102 .. 112
+    const std::uint32_t exponent = magnitude >> 23;                          // 102 .. 112
     const std::uint32_t significand = (magnitude & 0x7FFFFFu) | 0x800000u;
     const std::uint32_t shift = 126u - exponent;  // 14 .. 24
     const std::uint32_t quotient = significand >> shift;

@@ -54,7 +54,9 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : ok_(true) { ::new (static_cast<void*>(&value_)) T(std::move(value)); }  // NOLINT: implicit on purpose
+  Result(T value) : ok_(true) {
+    ::new (static_cast<void*>(&value_)) T(std::move(value));
+  }  // NOLINT: implicit on purpose
   Result(Error error) : ok_(false) { ::new (static_cast<void*>(&error_)) Error(std::move(error)); }  // NOLINT
   Result(Result&& other) noexcept : ok_(other.ok_) { take(std::move(other)); }
   Result(const Result& other) : ok_(other.ok_) {
@@ -157,16 +159,16 @@ TRITIUM_NAMESPACE_END
 #define TRITIUM_CONCAT(a, b) TRITIUM_CONCAT_(a, b)
 
 // Returns the error of a Status or Result to the caller.
-#define TRITIUM_TRY(expression)                                          \
-  do {                                                                   \
-    auto tritium_status_ = (expression);                                 \
+#define TRITIUM_TRY(expression)                                           \
+  do {                                                                    \
+    auto tritium_status_ = (expression);                                  \
     if (!tritium_status_.ok()) return std::move(tritium_status_).error(); \
   } while (false)
 
 // Declares `declaration` from the value of a Result, or returns its error: TRITIUM_ASSIGN(auto x, make_x());
 #define TRITIUM_ASSIGN(declaration, expression) \
   TRITIUM_ASSIGN_(declaration, expression, TRITIUM_CONCAT(tritium_result_, __COUNTER__))
-#define TRITIUM_ASSIGN_(declaration, expression, name)   \
-  auto name = (expression);                              \
-  if (!name.ok()) return std::move(name).error();        \
+#define TRITIUM_ASSIGN_(declaration, expression, name) \
+  auto name = (expression);                            \
+  if (!name.ok()) return std::move(name).error();      \
   declaration = *std::move(name)

@@ -128,13 +128,14 @@ class ThreadPool {
   ThreadPool() = default;
 
   static std::int64_t now_ns() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
   }
 
   /// Waits until value(atomic) != old: spins up to *spin_ns, then sleeps on the atomic. Adapts *spin_ns.
   template <class T>
-  static void wait_while_equal(std::atomic<T>& atomic, T old, std::atomic<std::uint32_t>& sleepers, std::int64_t& spin_ns,
-                               std::int64_t spin_limit_ns) {
+  static void wait_while_equal(std::atomic<T>& atomic, T old, std::atomic<std::uint32_t>& sleepers,
+                               std::int64_t& spin_ns, std::int64_t spin_limit_ns) {
     for (int i = 0; i < 64; ++i) {  // a balanced region ends here, before any clock is read
       if (atomic.load(std::memory_order_acquire) != old) return;
       detail::cpu_pause();

@@ -4,8 +4,8 @@
 //   group 0 (one scale a row; BitNet's semantics): s = 127 / max(max|x|, 1e-5), code = clip(round(x s), -128, 127)
 //   group 32: scale = max|x| / 127 over each 32 inputs, code = round(x / scale), in [-127, 127]
 //   (below max|x| = 2^-120, where 127 / max|x| overflows, a group is zero)
-// Rounding is half to even. Codes past k are zero up to the stride, so kernels may run over padded inputs. Under a NaN or
-// an infinity all codes are zero and the scale is not finite, so that every output they reach is NaN.
+// Rounding is half to even. Codes past k are zero up to the stride, so kernels may run over padded inputs. Under a NaN
+// or an infinity all codes are zero and the scale is not finite, so that every output they reach is NaN.
 #pragma once
 
 #include "tritium/core/buffer.h"
@@ -28,10 +28,10 @@ TRITIUM_SEAM_BEGIN
 
 /// What kernels read. Rows of `scales` and the sums are `groups` long (1 when group is 0).
 struct Q8View {
-  const std::int8_t* codes = nullptr;  ///< (m, stride)
-  std::size_t stride = 0;              ///< bytes from one row to the next, a multiple of 64
-  const float* scales = nullptr;       ///< (m, groups) value of one code step
-  const std::int32_t* sums = nullptr;  ///< (m, groups) sum of the codes under each scale
+  const std::int8_t* codes = nullptr;    ///< (m, stride)
+  std::size_t stride = 0;                ///< bytes from one row to the next, a multiple of 64
+  const float* scales = nullptr;         ///< (m, groups) value of one code step
+  const std::int32_t* sums = nullptr;    ///< (m, groups) sum of the codes under each scale
   const std::int32_t* sums16 = nullptr;  ///< (m, 2 groups) sums of 16 codes; only for group 32
   std::size_t groups = 1;
   std::size_t group = 0;

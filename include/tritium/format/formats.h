@@ -12,13 +12,17 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
-template <std::size_t G> using Int4 = PanelFormat<4, 8, G, ScaleKind::kGroup>;
-template <std::size_t G> using Int4Min = PanelFormat<4, 0, G, ScaleKind::kGroupMin>;
-template <std::size_t G> using Int8 = PanelFormat<8, 128, G, ScaleKind::kGroup>;
+template <std::size_t G>
+using Int4 = PanelFormat<4, 8, G, ScaleKind::kGroup>;
+template <std::size_t G>
+using Int4Min = PanelFormat<4, 0, G, ScaleKind::kGroupMin>;
+template <std::size_t G>
+using Int8 = PanelFormat<8, 128, G, ScaleKind::kGroup>;
 using Int4Row = PanelFormat<4, 8, 0, ScaleKind::kRow>;
 using Int8Row = PanelFormat<8, 128, 0, ScaleKind::kRow>;
 using Ternary2 = PanelFormat<2, 1, 0, ScaleKind::kRow>;
-template <std::size_t G> using Ternary2Group = PanelFormat<2, 1, G, ScaleKind::kGroup>;
+template <std::size_t G>
+using Ternary2Group = PanelFormat<2, 1, G, ScaleKind::kGroup>;
 using Int5 = PanelFormat<5, 16, 32, ScaleKind::kGroup>;
 using Int5Min = PanelFormat<5, 0, 32, ScaleKind::kGroupMin>;
 using Nonlinear4 = PanelFormat<4, 128, 32, ScaleKind::kGroup, true>;
@@ -29,8 +33,8 @@ using K5 = PanelFormat<5, 0, 32, ScaleKind::kSuperMin>;
 using K6 = PanelFormat<6, 32, 16, ScaleKind::kSuper>;
 using NonlinearK4 = PanelFormat<4, 128, 32, ScaleKind::kSuper, true>;
 
-/// Float panels: a line is 16 outputs of one input (f32), or of two inputs: f16 one after the other, bf16 interleaved in
-/// pairs (the operand order of a bf16 dot product).
+/// Float panels: a line is 16 outputs of one input (f32), or of two inputs: f16 one after the other, bf16 interleaved
+/// in pairs (the operand order of a bf16 dot product).
 template <class T>
 struct FloatPanel {
   using Element = T;
@@ -59,16 +63,18 @@ enum class PackFormat : std::uint8_t {
 struct PackFormatInfo {
   PackFormat format;
   std::string_view name;
-  bool is_float;         ///< weights are floats and activations stay f32
-  int bits;              ///< of a code; 0: five trits a byte
-  int zero;              ///< zero point of the codes
-  std::size_t group;     ///< inputs under one scale; 0: one scale a row
-  ScaleKind scales;      ///< meaningless for float formats
-  bool table;            ///< codes index kIq4Values
-  std::size_t unit;      ///< k is padded to a multiple of this
+  bool is_float;      ///< weights are floats and activations stay f32
+  int bits;           ///< of a code; 0: five trits a byte
+  int zero;           ///< zero point of the codes
+  std::size_t group;  ///< inputs under one scale; 0: one scale a row
+  ScaleKind scales;   ///< meaningless for float formats
+  bool table;         ///< codes index kIq4Values
+  std::size_t unit;   ///< k is padded to a multiple of this
   std::size_t unit_bytes;
   std::size_t prefix_bytes;
-  [[nodiscard]] constexpr std::size_t panel_bytes(std::size_t k) const { return prefix_bytes + div_up(k, unit) * unit_bytes; }
+  [[nodiscard]] constexpr std::size_t panel_bytes(std::size_t k) const {
+    return prefix_bytes + div_up(k, unit) * unit_bytes;
+  }
   /// Bits a weight of a long row, scales included.
   [[nodiscard]] constexpr double bits_per_weight() const {
     return static_cast<double>(unit_bytes) * 8.0 / static_cast<double>(unit * kPanelRows);
@@ -80,12 +86,14 @@ struct PackFormatInfo {
 namespace detail {
 template <class F>
 constexpr PackFormatInfo quantised_info(PackFormat id, std::string_view name) {
-  return {id, name, false, F::kBits, F::kZero, F::kGroup, F::kScales, F::kTable, F::kUnit, F::kUnitBytes, F::kPrefixBytes};
+  return {id,         name,      false,    F::kBits,      F::kZero,       F::kGroup,
+          F::kScales, F::kTable, F::kUnit, F::kUnitBytes, F::kPrefixBytes};
 }
 template <class F>
 constexpr PackFormatInfo float_info(PackFormat id, std::string_view name) {
-  return {id, name, true, 8 * static_cast<int>(sizeof(typename F::Element)), 0, 0, ScaleKind::kRow, false, F::kUnit,
-          F::kUnitBytes, 0};
+  return {
+      id,       name,          true, 8 * static_cast<int>(sizeof(typename F::Element)), 0, 0, ScaleKind::kRow, false,
+      F::kUnit, F::kUnitBytes, 0};
 }
 }  // namespace detail
 

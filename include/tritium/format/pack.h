@@ -3,7 +3,8 @@
 //
 // A tensor whose type has a panel twin is moved code by code and scale by scale, so the panels decode to exactly the
 // file's values (`keep`); so are the ternary layouts of BitNet files. Everything else goes through f32 and plain
-// rounding, one row at a time. Packing is split into 16-row panels that threads share; no float copy of a matrix is made.
+// rounding, one row at a time. Packing is split into 16-row panels that threads share; no float copy of a matrix is
+// made.
 #pragma once
 
 #include <atomic>
@@ -134,9 +135,11 @@ inline Error in_row(std::size_t row, const Error& error) {
   return {error.code, "row " + std::to_string(row) + ": " + error.message};
 }
 
-/// Fills row r of `out` with unit `unit` of a row of blocks whose fields F can hold. Errors: invalid_file (scales, codes).
+/// Fills row r of `out` with unit `unit` of a row of blocks whose fields F can hold. Errors: invalid_file (scales,
+/// codes).
 template <class F, TensorType kType>
-inline Status load_row_blocks(const std::byte* row, std::size_t cols, std::size_t unit, std::size_t r, UnitFields& out) {
+inline Status load_row_blocks(const std::byte* row, std::size_t cols, std::size_t unit, std::size_t r,
+                              UnitFields& out) {
   using Codec = BlockCodec<kType>;
   constexpr std::size_t kLength = Codec::kFormat.length;
   constexpr std::size_t kBytes = info(kType).block_bytes;
@@ -182,11 +185,12 @@ inline bool with_twin(TensorType type, PackFormat format, Fn&& fn) {
   switch (type) {
 #define TRITIUM_TWIN(t) \
   case TensorType::t: return call(std::integral_constant<TensorType, TensorType::t>{});
-    TRITIUM_TWIN(q4_0) TRITIUM_TWIN(q4_1) TRITIUM_TWIN(q5_0) TRITIUM_TWIN(q5_1) TRITIUM_TWIN(q8_0)
-    TRITIUM_TWIN(q2_k) TRITIUM_TWIN(q3_k) TRITIUM_TWIN(q4_k) TRITIUM_TWIN(q5_k) TRITIUM_TWIN(q6_k)
-    TRITIUM_TWIN(iq4_nl) TRITIUM_TWIN(iq4_xs) TRITIUM_TWIN(tq1_0) TRITIUM_TWIN(tq2_0)
+    TRITIUM_TWIN(q4_0)
+    TRITIUM_TWIN(q4_1) TRITIUM_TWIN(q5_0) TRITIUM_TWIN(q5_1) TRITIUM_TWIN(q8_0) TRITIUM_TWIN(q2_k) TRITIUM_TWIN(q3_k)
+        TRITIUM_TWIN(q4_k) TRITIUM_TWIN(q5_k) TRITIUM_TWIN(q6_k) TRITIUM_TWIN(iq4_nl) TRITIUM_TWIN(iq4_xs)
+            TRITIUM_TWIN(tq1_0) TRITIUM_TWIN(tq2_0)
 #undef TRITIUM_TWIN
-    default: return false;
+                default : return false;
   }
 }
 
@@ -205,9 +209,9 @@ inline float ternary_magnitude(const float* v, std::size_t count) {
 }
 
 /// Plain rounding of up to F::kGroup finite values to codes with a scale (and minimum).
-///   symmetric   d = (element of largest magnitude) / -zero, code = round(v / d) + zero: uses the code below -(zero - 1)
-///   int8        d = max|v| / 127
-///   ternary     d = the one magnitude of values that are ternary already, else mean|v|;
+///   symmetric   d = (element of largest magnitude) / -zero, code = round(v / d) + zero: uses the code below -(zero -
+///   1) int8        d = max|v| / 127 ternary     d = the one magnitude of values that are ternary already, else
+///   mean|v|;
 ///               code = clip(round(v / d), -1, 1) + 1
 ///   minimum     d = (max - min) / max code, m = min
 ///   table       d from the element of largest magnitude, nearest level
@@ -334,7 +338,8 @@ inline Error does_not_fit(PackFormat format, std::size_t row, std::size_t elemen
 }
 
 template <class F>
-inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_t first, float* row, std::uint8_t* out) {
+inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_t first, float* row,
+                            std::uint8_t* out) {
   const std::size_t rows = std::min(kPanelRows, w.rows - first);
   const std::size_t units = F::units(w.cols);
   auto fields = std::unique_ptr<UnitFields>(new (std::nothrow) UnitFields);
@@ -361,7 +366,9 @@ inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_
   // Through f32: round each row, keep its codes and scales, then file them unit by unit.
   const std::size_t padded = F::padded_k(w.cols);
   const std::size_t groups = F::kGroup == 0 ? 1 : padded / F::kGroup;
-  struct Scale { float d, m; };
+  struct Scale {
+    float d, m;
+  };
   TRITIUM_ASSIGN(Array<std::uint8_t> codes, Array<std::uint8_t>::allocate(kPanelRows * padded));
   TRITIUM_ASSIGN(Array<Scale> scales, Array<Scale>::allocate_zeroed(kPanelRows * groups));
   std::memset(codes.data(), F::kTable ? 0 : F::kZero, codes.size());
@@ -485,20 +492,21 @@ inline Status check_stored(const StoredMatrix& w, PackFormat format) {
 ///
 /// Lossless when keep_format(part) == format, and from i2_s and bitnet rows to ternary2 and ternary5; plain rounding
 /// otherwise. The bytes do not depend on the number of threads.
-/// `release`, where given, is told of stored bytes that have been packed while the rest of a long matrix still is, so that
-/// a file's pages and their packed copy need not be in memory together; it may be called on any thread of the executor.
-/// Threads: panels are shared over the executor. Errors: invalid_argument (shapes), invalid_file (weights that are not
-/// finite, illegal codes), out_of_range (a weight or scale that the format cannot hold, k; see PackedMatrix::allocate),
-/// out_of_memory.
+/// `release`, where given, is told of stored bytes that have been packed while the rest of a long matrix still is, so
+/// that a file's pages and their packed copy need not be in memory together; it may be called on any thread of the
+/// executor. Threads: panels are shared over the executor. Errors: invalid_argument (shapes), invalid_file (weights
+/// that are not finite, illegal codes), out_of_range (a weight or scale that the format cannot hold, k; see
+/// PackedMatrix::allocate), out_of_memory.
 inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts, PackFormat format, bool interleaved,
-                                 const Executor& executor, const std::function<void(std::span<const std::byte>)>& release = {}) {
+                                 const Executor& executor,
+                                 const std::function<void(std::span<const std::byte>)>& release = {}) {
   if (n_parts == 0) return make_error(Errc::invalid_argument, "nothing to pack", info(format).name);
   std::size_t n = 0;
   for (std::size_t i = 0; i < n_parts; ++i) {
     const bool last = i + 1 == n_parts;
-    const bool fits = parts[i].cols == parts[0].cols && parts[i].rows != 0 &&
-                      (interleaved ? parts[i].rows == parts[0].rows && n_parts == 2
-                                   : last || parts[i].rows % kPanelRows == 0);
+    const bool fits =
+        parts[i].cols == parts[0].cols && parts[i].rows != 0 &&
+        (interleaved ? parts[i].rows == parts[0].rows && n_parts == 2 : last || parts[i].rows % kPanelRows == 0);
     if (!fits) {
       return make_error(Errc::invalid_argument, "cannot pack together", info(format).name,
                         "parts of equal inputs in whole panels",
@@ -507,8 +515,8 @@ inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts,
     TRITIUM_TRY(detail::check_stored(parts[i], format));
     TRITIUM_ASSIGN(n, checked_add(n, parts[i].rows));
   }
-  TRITIUM_ASSIGN(PackedMatrix matrix, PackedMatrix::allocate(format, interleaved ? parts[0].rows : n, parts[0].cols,
-                                                             interleaved));
+  TRITIUM_ASSIGN(PackedMatrix matrix,
+                 PackedMatrix::allocate(format, interleaved ? parts[0].rows : n, parts[0].cols, interleaved));
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   Status status;
@@ -530,8 +538,8 @@ inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts,
       } else {
         while (panel >= div_up(parts[part].rows, kPanelRows)) panel -= div_up(parts[part++].rows, kPanelRows);
       }
-      Status done = row.ok() ? detail::pack_panel(parts[part], format, panel, row->data(), matrix.panel(p))
-                             : Status(row.error());
+      Status done =
+          row.ok() ? detail::pack_panel(parts[part], format, panel, row->data(), matrix.panel(p)) : Status(row.error());
       if (!done.ok() && !failed.exchange(true)) status = std::move(done);
     }
   });

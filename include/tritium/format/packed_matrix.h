@@ -2,8 +2,8 @@
 // PackedMatrix: a weight matrix in panels, whatever its format, and the lossless way between panels and values.
 //
 // The format is a run-time value here; visit_format() turns it back into its descriptor type. A matrix may be the
-// interleaving of two (gate and up of a gated MLP): panel 2i is then panel i of the first, 2i + 1 of the second, so that
-// one kernel tile sees both. Scalar code only: this is the oracle of the kernels' view of the same bytes.
+// interleaving of two (gate and up of a gated MLP): panel 2i is then panel i of the first, 2i + 1 of the second, so
+// that one kernel tile sees both. Scalar code only: this is the oracle of the kernels' view of the same bytes.
 #pragma once
 
 #include <array>
@@ -20,11 +20,9 @@ template <class OnQuantised, class OnFloat>
 inline auto visit_format(PackFormat format, OnQuantised&& on_quantised, OnFloat&& on_float) {
   switch (format) {
 #define TRITIUM_FORMAT(family, id, name, type) \
-  case PackFormat::id:                 \
-    return on_quantised(type{});
+  case PackFormat::id: return on_quantised(type{});
 #define TRITIUM_FLOAT_FORMAT(id, name, type) \
-  case PackFormat::id:                       \
-    return on_float(type{});
+  case PackFormat::id: return on_float(type{});
 #include "tritium/format/formats.inc"
 #undef TRITIUM_FORMAT
 #undef TRITIUM_FLOAT_FORMAT
@@ -37,8 +35,8 @@ struct UnitFields {
   static constexpr std::size_t kMaxUnit = 512;
   static constexpr std::size_t kMaxGroups = 16;
   std::uint8_t codes[kPanelRows][kMaxUnit];
-  f16 d[kMaxGroups][kPanelRows];           ///< kGroup, kGroupMin: of each group; two-level: d[0]
-  f16 m[kMaxGroups][kPanelRows];           ///< kGroupMin: of each group; kSuperMin: m[0] is e of the panel layout
+  f16 d[kMaxGroups][kPanelRows];                ///< kGroup, kGroupMin: of each group; two-level: d[0]
+  f16 m[kMaxGroups][kPanelRows];                ///< kGroupMin: of each group; kSuperMin: m[0] is e of the panel layout
   std::uint8_t scales[kMaxGroups][kPanelRows];  ///< two-level: s, as bits of an i8 in kSuper
   std::uint8_t mins[kMaxGroups][kPanelRows];    ///< kSuperMin: t
 
@@ -198,7 +196,10 @@ class PackedMatrix {
     const std::uint8_t* p = panel(panel_of(row, second));
     const std::size_t r = row % kPanelRows;
     visit_format(
-        format_, [&](auto f) { for (std::size_t i = 0; i < k_; ++i) out[i] = panel_value<decltype(f)>(p, r, i); },
+        format_,
+        [&](auto f) {
+          for (std::size_t i = 0; i < k_; ++i) out[i] = panel_value<decltype(f)>(p, r, i);
+        },
         [&](auto f) {
           using T = typename decltype(f)::Element;
           for (std::size_t i = 0; i < k_; ++i) {

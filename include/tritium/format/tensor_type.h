@@ -14,10 +14,30 @@
 TRITIUM_NAMESPACE_BEGIN
 
 enum class TensorType : std::uint8_t {
-  f32, f16, bf16, f64, i8, i16, i32, i64, u8,
-  q4_0, q4_1, q5_0, q5_1, q8_0,
-  q2_k, q3_k, q4_k, q5_k, q6_k,
-  iq4_nl, iq4_xs, tq1_0, tq2_0, mxfp4,
+  f32,
+  f16,
+  bf16,
+  f64,
+  i8,
+  i16,
+  i32,
+  i64,
+  u8,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs,
+  tq1_0,
+  tq2_0,
+  mxfp4,
   i2_s,  ///< bitnet.cpp: 2-bit ternary over the whole tensor, one f32 scale behind the codes
 };
 inline constexpr std::size_t kTensorTypeCount = 25;

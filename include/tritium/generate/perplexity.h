@@ -5,11 +5,11 @@
 //   error of ppl = ppl * sqrt(var(-ln p) / (n - 1))
 //   divergence = mean over scored rows of sum P (ln P - ln Q), P the saved softmax, Q this one
 //
-// The text is cut into windows that know nothing of each other. Rule `window` scores every token of a window but its first,
-// the last short window too; a BOS, where the model wants one, begins each window and counts into its length. Rule `half`
-// scores the second half of whole windows, whose first token becomes BOS, as llama.cpp's tool does. Logits are made and used
-// in pieces of bounded size: a row of a large vocabulary is a megabyte.
-// Source of `half`: llama.cpp tools/perplexity, its rule; the error of a function of a mean by the delta method.
+// The text is cut into windows that know nothing of each other. Rule `window` scores every token of a window but its
+// first, the last short window too; a BOS, where the model wants one, begins each window and counts into its length.
+// Rule `half` scores the second half of whole windows, whose first token becomes BOS, as llama.cpp's tool does. Logits
+// are made and used in pieces of bounded size: a row of a large vocabulary is a megabyte. Source of `half`: llama.cpp
+// tools/perplexity, its rule; the error of a function of a mean by the delta method.
 #pragma once
 
 #include <cmath>
@@ -37,20 +37,21 @@ class ScoreWindows {
 
   /// `ids`: the text without BOS (rule window) or with it (half); `length`: tokens of a window; `bos` or kNoBos.
   /// Errors: invalid_argument (window too short for its rule), out_of_range (fewer tokens than one scored row needs).
-  static Result<ScoreWindows> create(std::vector<std::int32_t> ids, std::size_t length, ScoreRule rule, std::int32_t bos) {
+  static Result<ScoreWindows> create(std::vector<std::int32_t> ids, std::size_t length, ScoreRule rule,
+                                     std::int32_t bos) {
     ScoreWindows w;
     w.rule_ = rule;
     w.length_ = length;
     w.bos_ = bos;
     const std::size_t least_length = rule == ScoreRule::window ? 2 : 4;
     if (length < least_length) {
-      return make_error(Errc::invalid_argument, "window is too short", "ctx", "at least " + std::to_string(least_length) + " tokens",
-                        std::to_string(length));
+      return make_error(Errc::invalid_argument, "window is too short", "ctx",
+                        "at least " + std::to_string(least_length) + " tokens", std::to_string(length));
     }
     const std::size_t least = rule == ScoreRule::half ? length : bos == kNoBos ? 2 : 1;
     if (ids.size() < least) {
-      return make_error(Errc::out_of_range, "the text is too short to be scored", "text", "at least " + std::to_string(least) + " tokens",
-                        std::to_string(ids.size()));
+      return make_error(Errc::out_of_range, "the text is too short to be scored", "text",
+                        "at least " + std::to_string(least) + " tokens", std::to_string(ids.size()));
     }
     w.ids_ = std::move(ids);
     for (std::size_t i = 0; i < w.size(); ++i) w.scored_ += w.scored_rows(i);
@@ -74,7 +75,8 @@ class ScoreWindows {
     const std::size_t begin = i * step();
     const std::size_t end = std::min(begin + step(), ids_.size());
     if (bos_ != kNoBos && !whole) w.tokens.push_back(bos_);
-    w.tokens.insert(w.tokens.end(), ids_.begin() + static_cast<std::ptrdiff_t>(begin), ids_.begin() + static_cast<std::ptrdiff_t>(end));
+    w.tokens.insert(w.tokens.end(), ids_.begin() + static_cast<std::ptrdiff_t>(begin),
+                    ids_.begin() + static_cast<std::ptrdiff_t>(end));
     if (bos_ != kNoBos && whole) w.tokens[0] = bos_;
     w.first_row = whole ? length_ / 2 : 0;
     return w;
@@ -82,7 +84,9 @@ class ScoreWindows {
 
  private:
   /// Tokens of the text that a window holds.
-  [[nodiscard]] std::size_t step() const { return rule_ == ScoreRule::window && bos_ != kNoBos ? length_ - 1 : length_; }
+  [[nodiscard]] std::size_t step() const {
+    return rule_ == ScoreRule::window && bos_ != kNoBos ? length_ - 1 : length_;
+  }
   [[nodiscard]] std::size_t scored_rows(std::size_t i) const {
     if (rule_ == ScoreRule::half) return length_ - 1 - length_ / 2;
     const std::size_t text = std::min(step(), ids_.size() - i * step());
@@ -129,7 +133,8 @@ inline Result<Score> score(Decoder& decoder, const ScoreWindows& windows, const 
     const std::size_t total = windows.scored();
     if (!options.base.empty() && options.base.size() != total * vocab) {
       return make_error(Errc::invalid_argument, "saved logits are of another run", "saved logits",
-                        std::to_string(total) + " rows of " + std::to_string(vocab), std::to_string(options.base.size()) + " values");
+                        std::to_string(total) + " rows of " + std::to_string(vocab),
+                        std::to_string(options.base.size()) + " values");
     }
     const std::size_t rows_at_once = std::min(scored_rows_at_once(vocab), decoder.max_batch());
     TRITIUM_ASSIGN(Array<float> logits, Array<float>::allocate(rows_at_once * vocab));
@@ -149,8 +154,8 @@ inline Result<Score> score(Decoder& decoder, const ScoreWindows& windows, const 
         const bool scored = at >= window.first_row;
         const std::size_t end = scored ? window.tokens.size() - 1 : window.first_row;
         const std::size_t n = std::min(end - at, scored ? rows_at_once : decoder.max_batch());
-        TRITIUM_TRY(decoder.forward(std::span(window.tokens).subspan(at, n), scored ? Decoder::Logits::all : Decoder::Logits::none,
-                                    logits.data()));
+        TRITIUM_TRY(decoder.forward(std::span(window.tokens).subspan(at, n),
+                                    scored ? Decoder::Logits::all : Decoder::Logits::none, logits.data()));
         if (scored) {
           executor.run([&](std::size_t t) {
             const Range share = split_range(n, executor.n_threads, t);
@@ -191,7 +196,8 @@ inline Result<Score> score(Decoder& decoder, const ScoreWindows& windows, const 
     result.ppl_error = result.ppl * result.nll_error;
     if (!options.base.empty()) {
       if (!std::isfinite(divergence)) {
-        return make_error(Errc::invalid_file, "saved logits are not finite", "saved logits", "finite numbers", "NaN or Inf");
+        return make_error(Errc::invalid_file, "saved logits are not finite", "saved logits", "finite numbers",
+                          "NaN or Inf");
       }
       result.divergence = divergence / count;
       result.agreement = static_cast<double>(agreeing) / count;

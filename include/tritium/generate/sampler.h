@@ -39,7 +39,8 @@ inline Status check(const SamplerOptions& o) {
   if (!(o.temperature >= 0.0f && o.temperature <= 1e6f)) return bad("temp", "0 to 1000000", o.temperature);
   if (!(o.top_p >= 0.0f && o.top_p <= 1.0f)) return bad("top-p", "0 to 1", o.top_p);
   if (!(o.min_p >= 0.0f && o.min_p <= 1.0f)) return bad("min-p", "0 to 1", o.min_p);
-  if (!(o.repeat_penalty > 0.0f && o.repeat_penalty <= 1e6f)) return bad("repeat-penalty", "more than 0, up to 1000000", o.repeat_penalty);
+  if (!(o.repeat_penalty > 0.0f && o.repeat_penalty <= 1e6f))
+    return bad("repeat-penalty", "more than 0, up to 1000000", o.repeat_penalty);
   return {};
 }
 
@@ -71,9 +72,12 @@ class Sampler {
     float logit;
     double p;
   };
-  static bool more_probable(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; }
+  static bool more_probable(const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  }
 
-  Sampler(const SamplerOptions& options, const KernelTable& kernels) : options_(options), kernels_(&kernels), state_(options.seed) {}
+  Sampler(const SamplerOptions& options, const KernelTable& kernels)
+      : options_(options), kernels_(&kernels), state_(options.seed) {}
 
   void penalize(std::span<float> logits, std::span<const std::int32_t> history) {
     if (options_.repeat_penalty == 1.0f) return;
@@ -104,16 +108,19 @@ class Sampler {
         if (candidates_.size() == k) least = candidates_.front().logit;
       }
     } else {
-      for (std::size_t i = 0; i < logits.size(); ++i) candidates_.push_back({static_cast<std::int32_t>(i), logits[i], 0.0});
+      for (std::size_t i = 0; i < logits.size(); ++i)
+        candidates_.push_back({static_cast<std::int32_t>(i), logits[i], 0.0});
     }
     std::sort(candidates_.begin(), candidates_.end(), &more_probable);
     const double top = candidates_.front().logit;
     double mass = 0;
-    for (Candidate& c : candidates_) mass += c.p = std::exp((static_cast<double>(c.logit) - top) / static_cast<double>(options_.temperature));
+    for (Candidate& c : candidates_)
+      mass += c.p = std::exp((static_cast<double>(c.logit) - top) / static_cast<double>(options_.temperature));
     if (options_.top_p < 1.0f) {
       double held = 0;
       std::size_t keep = 0;
-      while (keep < candidates_.size() && (keep == 0 || held < static_cast<double>(options_.top_p) * mass)) held += candidates_[keep++].p;
+      while (keep < candidates_.size() && (keep == 0 || held < static_cast<double>(options_.top_p) * mass))
+        held += candidates_[keep++].p;
       candidates_.resize(keep);
     }
     while (candidates_.size() > 1 && candidates_.back().p < static_cast<double>(options_.min_p)) candidates_.pop_back();

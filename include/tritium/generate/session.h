@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Session: a decoder, the ids it has seen, and the loop that turns a prompt into text.
 //
-// A session keeps what it computed: a new prompt that begins like the old one costs only its new part, so a chat pays for
-// each turn once. Text leaves in whole characters, and never past a stop string.
+// A session keeps what it computed: a new prompt that begins like the old one costs only its new part, so a chat pays
+// for each turn once. Text leaves in whole characters, and never past a stop string.
 #pragma once
 
 #include <chrono>
@@ -18,8 +18,8 @@ TRITIUM_NAMESPACE_BEGIN
 struct GenerateOptions {
   std::size_t max_tokens = 256;
   SamplerOptions sampler;
-  std::vector<std::string> stop;        ///< text that ends the answer and is not part of it
-  bool ignore_eos = false;              ///< go on past the ids that end a text
+  std::vector<std::string> stop;  ///< text that ends the answer and is not part of it
+  bool ignore_eos = false;        ///< go on past the ids that end a text
   /// Asked between batches and tokens; true ends the generation as cancelled.
   std::function<bool()> cancelled;
   /// Called while the prompt is read, with tokens done and to do.
@@ -40,7 +40,8 @@ struct GenerateStats {
 class Session {
  public:
   /// `model` and `tokenizer` must outlive the session. Errors: as Decoder::create.
-  static Result<Session> create(const Model& model, const Tokenizer& tokenizer, const Decoder::Options& options, const Executor& executor) {
+  static Result<Session> create(const Model& model, const Tokenizer& tokenizer, const Decoder::Options& options,
+                                const Executor& executor) {
     return no_throw([&]() -> Result<Session> {
       Session session(model, tokenizer);
       TRITIUM_ASSIGN(session.decoder_, Decoder::create(model, options, executor));
@@ -58,7 +59,8 @@ class Session {
   /// computed. Returns how many tokens were kept.
   /// Errors: invalid_argument (empty), out_of_range (longer than the context, both numbers named), cancelled.
   Result<std::size_t> read(std::span<const std::int32_t> prompt, const GenerateOptions& options = {}) {
-    if (prompt.empty()) return make_error(Errc::invalid_argument, "empty prompt", "prompt", "at least one token", "none");
+    if (prompt.empty())
+      return make_error(Errc::invalid_argument, "empty prompt", "prompt", "at least one token", "none");
     if (prompt.size() > decoder_->context()) {
       return make_error(Errc::out_of_range, "the prompt is longer than the context", "ctx",
                         "at most " + std::to_string(decoder_->context()) + " tokens", std::to_string(prompt.size()));
@@ -115,7 +117,8 @@ class Session {
   static double seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
   Status step(std::span<const std::int32_t> tokens, bool wants_logits) {
-    Status status = decoder_->forward(tokens, wants_logits ? Decoder::Logits::last : Decoder::Logits::none, logits_.data());
+    Status status =
+        decoder_->forward(tokens, wants_logits ? Decoder::Logits::last : Decoder::Logits::none, logits_.data());
     if (!status.ok()) {  // the cache may hold a part of the batch: start clean
       tokens_.clear();
       (void)decoder_->rewind(0);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The text side of a checkpoint: its tokenizer and its chat template, wherever the file keeps them.
 //
-// GGUF carries both in its metadata; a safetensors folder has tokenizer.json or tokenizer.model beside the weights, and the
-// template in tokenizer_config.json or chat_template.jinja. Ids that end a generation are gathered from every place that
-// names them: files disagree, and a missed one talks on for ever.
+// GGUF carries both in its metadata; a safetensors folder has tokenizer.json or tokenizer.model beside the weights, and
+// the template in tokenizer_config.json or chat_template.jinja. Ids that end a generation are gathered from every place
+// that names them: files disagree, and a missed one talks on for ever.
 #pragma once
 
 #include <optional>
@@ -106,7 +106,8 @@ inline Result<Vocabulary> vocabulary_from_folder(const Checkpoint& checkpoint) {
     TRITIUM_ASSIGN(const std::string added, sibling("added_tokens.json"));
     TRITIUM_ASSIGN(vocabulary, vocabulary_from_tokenizer_model(source, config, added));
   } else {
-    return make_error(Errc::invalid_file, "no tokenizer", printable_path(checkpoint.folder()), "tokenizer.json or tokenizer.model", "neither");
+    return make_error(Errc::invalid_file, "no tokenizer", printable_path(checkpoint.folder()),
+                      "tokenizer.json or tokenizer.model", "neither");
   }
   std::vector<std::int32_t> ends;
   if (checkpoint.config() != nullptr) TRITIUM_TRY(add_end_tokens(*checkpoint.config(), "config.json", ends));
@@ -170,14 +171,16 @@ inline Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& 
   });
 }
 
-/// The ids of a rendered conversation. What the template wrote may hold control tokens; what users wrote may not: text that
-/// spells one stays text. The template writes BOS itself where its model wants one.
-inline Result<std::vector<std::int32_t>> encode_conversation(const Tokenizer& tokenizer, std::span<const jinja::Segment> segments) {
+/// The ids of a rendered conversation. What the template wrote may hold control tokens; what users wrote may not: text
+/// that spells one stays text. The template writes BOS itself where its model wants one.
+inline Result<std::vector<std::int32_t>> encode_conversation(const Tokenizer& tokenizer,
+                                                             std::span<const jinja::Segment> segments) {
   return no_throw([&]() -> Result<std::vector<std::int32_t>> {
     std::string text;
     std::vector<TextRange> users;
     for (const jinja::Segment& segment : segments) {
-      if (!segment.from_template && !segment.text.empty()) users.push_back({text.size(), text.size() + segment.text.size()});
+      if (!segment.from_template && !segment.text.empty())
+        users.push_back({text.size(), text.size() + segment.text.size()});
       text += segment.text;
     }
     EncodeOptions options;

@@ -162,8 +162,7 @@ inline std::size_t register_mapping(const void* begin, std::size_t size, const c
     slot.path.store(path, std::memory_order_relaxed);
     slot.begin.store(first, std::memory_order_release);
     std::size_t used = shared::mapping_slots_used.load(std::memory_order_relaxed);
-    while (used < i + 1 && !shared::mapping_slots_used.compare_exchange_weak(used, i + 1, std::memory_order_release)) {
-    }
+    while (used < i + 1 && !shared::mapping_slots_used.compare_exchange_weak(used, i + 1, std::memory_order_release)) {}
     return i;
   }
   return shared::kMappingSlots;

@@ -2,8 +2,8 @@
 // Causal attention of a batch of consecutive positions against the cache, shared by threads.
 //
 // A few rows: tasks are (KV head, segment of keys); partial results are kept for each and merged by whoever reads them.
-// Many rows: tasks are (KV head, block of rows), each walking its segments in order. Both merge the same segments in the
-// same order, so a row's output does not depend on how it was batched or on the number of threads.
+// Many rows: tasks are (KV head, block of rows), each walking its segments in order. Both merge the same segments in
+// the same order, so a row's output does not depend on how it was batched or on the number of threads.
 #pragma once
 
 #include <atomic>
@@ -26,7 +26,7 @@ class Attention {
     std::size_t q_stride = 0;
     float scale = 1.0f;
     float soft_cap = 0.0f;
-    std::size_t n_keys = 0;        ///< > 0: every query sees keys [0, n_keys), a window away on both sides; 0: causal
+    std::size_t n_keys = 0;  ///< > 0: every query sees keys [0, n_keys), a window away on both sides; 0: causal
     bool interleaved_heads = false;
   };
 
@@ -79,7 +79,8 @@ class Attention {
       const Range live = segments_of(batch_.first_position + r);
       for (std::size_t s = live.begin; s < live.end; ++s) {
         const std::size_t i = partial_index(r, h, s - first_segment_);
-        kernels.attention_merge(&max, &sum, to, partial_max_[i], partial_sum_[i], partial_out_.data() + i * stride_, l.head_dim);
+        kernels.attention_merge(&max, &sum, to, partial_max_[i], partial_sum_[i], partial_out_.data() + i * stride_,
+                                l.head_dim);
       }
       kernels.scale(to, 1.0f / sum, l.head_dim);
     }
@@ -104,7 +105,8 @@ class Attention {
 
   [[nodiscard]] std::size_t first_key(std::size_t position) const {
     const std::size_t window = batch_.layer->window;
-    const std::size_t itself = batch_.n_keys == 0 ? 1 : 0;  // a causal window counts the query, one to both sides does not
+    const std::size_t itself =
+        batch_.n_keys == 0 ? 1 : 0;  // a causal window counts the query, one to both sides does not
     return window == 0 || position + itself <= window ? 0 : position + itself - window;
   }
   /// One past the last key of a query.
@@ -132,8 +134,8 @@ class Attention {
     q.last_key = last_key(batch_.first_position + row);
     return q;
   }
-  void run_segment(Workspace& workspace, KvCache& cache, std::size_t kv_head, std::size_t segment, const AttentionQuery* queries,
-                   std::size_t n_queries) const {
+  void run_segment(Workspace& workspace, KvCache& cache, std::size_t kv_head, std::size_t segment,
+                   const AttentionQuery* queries, std::size_t n_queries) const {
     AttentionArgs args;
     cache.segment(batch_.cache_layer, kv_head, segment * kAttentionSegment, args);
     args.queries = queries;
@@ -202,14 +204,17 @@ class Attention {
         const std::size_t last_row = std::min(first_row + block_rows, batch_.rows);
         const std::size_t first_head = head_block * block_heads;  // of those that read kv_head
         const std::size_t n_heads = std::min(block_heads, group - head_block * block_heads);
-        const auto result = [&](std::size_t r, std::size_t g) { return many_.data() + (r * l.n_heads + query_head(kv_head, g)) * stride_; };
+        const auto result = [&](std::size_t r, std::size_t g) {
+          return many_.data() + (r * l.n_heads + query_head(kv_head, g)) * stride_;
+        };
         float running_max[kBlockQueries];
         float running_sum[kBlockQueries] = {};
         for (float& m : running_max) m = kLeast;
         for (std::size_t r = first_row; r < last_row; ++r) {
           for (std::size_t h = 0; h < n_heads; ++h) std::memset(result(r, first_head + h), 0, stride_ * sizeof(float));
         }
-        const Range all{segments_of(batch_.first_position + first_row).begin, segments_of(batch_.first_position + last_row - 1).end};
+        const Range all{segments_of(batch_.first_position + first_row).begin,
+                        segments_of(batch_.first_position + last_row - 1).end};
         for (std::size_t s = all.begin; s < all.end; ++s) {
           std::size_t n = 0;
           std::size_t slot[kBlockQueries];
@@ -228,7 +233,8 @@ class Attention {
           run_segment(workspace, cache, kv_head, s, queries, n);
           for (std::size_t i = 0; i < n; ++i) {
             float* to = result(first_row + slot[i] / n_heads, first_head + slot[i] % n_heads);
-            kernels.attention_merge(&running_max[slot[i]], &running_sum[slot[i]], to, maxima[i], sums[i], out + i * stride_, l.head_dim);
+            kernels.attention_merge(&running_max[slot[i]], &running_sum[slot[i]], to, maxima[i], sums[i],
+                                    out + i * stride_, l.head_dim);
           }
         }
         for (std::size_t i = 0; i < (last_row - first_row) * n_heads; ++i) {

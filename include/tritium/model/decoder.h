@@ -27,7 +27,7 @@ struct Model {
 class Decoder {
  public:
   struct Options {
-    std::size_t context = 0;    ///< positions the cache holds; 0: the model's own context
+    std::size_t context = 0;      ///< positions the cache holds; 0: the model's own context
     std::size_t max_batch = 512;  ///< tokens of one forward pass; longer prompts are cut
     KvType kv = KvType::f16;
     std::size_t memory = 0;  ///< rows of an encoder's result that layers may attend to
@@ -41,21 +41,24 @@ class Decoder {
       const ModelSpec& spec = model.spec;
       const std::size_t context = options.context == 0 ? spec.context : options.context;
       if (context > spec.context) {
-        return make_error(Errc::out_of_range, "context is longer than the model's", "ctx", "at most " + std::to_string(spec.context),
-                          std::to_string(context));
+        return make_error(Errc::out_of_range, "context is longer than the model's", "ctx",
+                          "at most " + std::to_string(spec.context), std::to_string(context));
       }
       const std::size_t batch = std::min(std::max<std::size_t>(options.max_batch, 1), context);
       std::unique_ptr<Decoder> d(new Decoder(model));
       std::size_t max_k = std::max(spec.hidden, spec.delta_net.v_width());
       for (const LayerSpec& l : spec.layers) {
-        d->max_qkv_ = std::max(d->max_qkv_, (l.n_heads * (spec.attention_gate ? 2 : 1) + 2 * l.n_kv_heads) * l.head_dim);
+        d->max_qkv_ =
+            std::max(d->max_qkv_, (l.n_heads * (spec.attention_gate ? 2 : 1) + 2 * l.n_kv_heads) * l.head_dim);
         d->max_ffn_ = std::max(d->max_ffn_, l.ffn_dim);
         max_k = std::max({max_k, l.n_heads * l.head_dim, l.ffn_dim});
       }
-      max_k = std::max({max_k, spec.memory_dim, spec.moe.ffn_dim, spec.moe.shared_ffn_dim, spec.laurel_rank, spec.per_layer_dim});
+      max_k = std::max(
+          {max_k, spec.memory_dim, spec.moe.ffn_dim, spec.moe.shared_ffn_dim, spec.laurel_rank, spec.per_layer_dim});
       d->max_batch_ = batch;
       TRITIUM_ASSIGN(OpContext ops, OpContext::create(executor));
-      TRITIUM_ASSIGN(Workspace workspace, Workspace::create(std::move(ops), Moe::gathered_rows(spec, batch), max_k, spec.hidden));
+      TRITIUM_ASSIGN(Workspace workspace,
+                     Workspace::create(std::move(ops), Moe::gathered_rows(spec, batch), max_k, spec.hidden));
       d->workspace_ = std::make_unique<Workspace>(std::move(workspace));
       TRITIUM_ASSIGN(d->cache_, KvCache::create(spec, context, batch, options.kv));
       if (spec.memory_dim != 0) {
@@ -107,9 +110,9 @@ class Decoder {
     return true;
   }
 
-  /// Tells how long the sequence is going to be. Some rotary embeddings depend on it (LongRoPE has one set of frequencies
-  /// up to the trained length and one beyond; NTK scalings grow the base with a long prompt). False when positions are in
-  /// the cache that were rotated for another length: the caller rewinds to 0 and reads them again.
+  /// Tells how long the sequence is going to be. Some rotary embeddings depend on it (LongRoPE has one set of
+  /// frequencies up to the trained length and one beyond; NTK scalings grow the base with a long prompt). False when
+  /// positions are in the cache that were rotated for another length: the caller rewinds to 0 and reads them again.
   /// Errors: out_of_memory.
   Result<bool> prepare(std::size_t length) {
     for (std::size_t i = 0; i < ropes_.size(); ++i) {
@@ -117,7 +120,8 @@ class Decoder {
       if (!rope.depends_on_length()) continue;
       if (position_ == 0) {
         TRITIUM_ASSIGN(ropes_[i].table, make_rope_table(rope, length));
-      } else if (rope.scaling == RopeScaling::longrope && (length_ > rope.original_context) != (length > rope.original_context)) {
+      } else if (rope.scaling == RopeScaling::longrope &&
+                 (length_ > rope.original_context) != (length > rope.original_context)) {
         return false;  // NTK bases stay as the prompt decided
       }
     }
@@ -129,11 +133,13 @@ class Decoder {
   /// Errors: out_of_range (more rows than Options::memory), out_of_memory.
   Status set_memory(MatrixView<const float> memory) {
     if (memory.rows == 0 || memory.rows > memory_cache_.capacity()) {
-      return make_error(Errc::out_of_range, "rows of an encoder", "memory", "1 to " + std::to_string(memory_cache_.capacity()), std::to_string(memory.rows));
+      return make_error(Errc::out_of_range, "rows of an encoder", "memory",
+                        "1 to " + std::to_string(memory_cache_.capacity()), std::to_string(memory.rows));
     }
     TRITIUM_TRY(attention_.reserve(memory.rows));
     for (std::size_t i = 0; i < model_.spec.n_layers(); ++i) {
-      for (std::size_t first = 0; first < memory.rows; first += max_batch_) remember(i, memory, first, std::min(max_batch_, memory.rows - first));
+      for (std::size_t first = 0; first < memory.rows; first += max_batch_)
+        remember(i, memory, first, std::min(max_batch_, memory.rows - first));
     }
     memory_rows_ = memory.rows;
     position_ = high_water_ = length_ = 0;
@@ -142,7 +148,9 @@ class Decoder {
 
   /// The normalised rows of the last batch, what an encoder is for: (rows, hidden) at `out`.
   void read_hidden(float* out) {
-    workspace_->for_rows(rows_, [&](std::size_t r) { normalize(model_.weights.output_norm, h(r), model_.spec.hidden, out + r * model_.spec.hidden); });
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      normalize(model_.weights.output_norm, h(r), model_.spec.hidden, out + r * model_.spec.hidden);
+    });
   }
 
   /// Runs `tokens` at the next positions and writes logits: vocab floats for each row that has them.
@@ -152,7 +160,9 @@ class Decoder {
     TRITIUM_TRY(check(tokens));
     if (position_ + tokens.size() > length_) {
       TRITIUM_ASSIGN(const bool ready, prepare(position_ + tokens.size()));
-      if (!ready) return Error{Errc::out_of_range, "the sequence outgrows the rotary embedding it began with: prepare() it from position 0"};
+      if (!ready)
+        return Error{Errc::out_of_range,
+                     "the sequence outgrows the rotary embedding it began with: prepare() it from position 0"};
     }
     rows_ = tokens.size();
     first_row_ = 0;
@@ -197,23 +207,27 @@ class Decoder {
 
   explicit Decoder(const Model& model) : model_(model) {}
 
-  // --- the pieces, in the order of the forward pass ----------------------------------------------------------------------
+  // --- the pieces, in the order of the forward pass
+  // ----------------------------------------------------------------------
 
   Status check(std::span<const std::int32_t> tokens) {
     if (tokens.empty() || tokens.size() > max_batch()) {
-      return make_error(Errc::out_of_range, "batch size", "tokens", "1 to " + std::to_string(max_batch()), std::to_string(tokens.size()));
+      return make_error(Errc::out_of_range, "batch size", "tokens", "1 to " + std::to_string(max_batch()),
+                        std::to_string(tokens.size()));
     }
     if (tokens.size() > context() - position_) {
-      return make_error(Errc::out_of_range, "the context is full", "ctx", "at most " + std::to_string(context()) + " positions",
+      return make_error(Errc::out_of_range, "the context is full", "ctx",
+                        "at most " + std::to_string(context()) + " positions",
                         std::to_string(position_ + tokens.size()));
     }
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= model_.spec.vocab) {
-        return make_error(Errc::out_of_range, "token id", "token " + std::to_string(i), "0 to " + std::to_string(model_.spec.vocab - 1),
-                          std::to_string(tokens[i]));
+        return make_error(Errc::out_of_range, "token id", "token " + std::to_string(i),
+                          "0 to " + std::to_string(model_.spec.vocab - 1), std::to_string(tokens[i]));
       }
     }
-    if (model_.spec.memory_dim != 0 && memory_rows_ == 0) return Error{Errc::invalid_argument, "a decoder without its encoder's result: set_memory() comes first"};
+    if (model_.spec.memory_dim != 0 && memory_rows_ == 0)
+      return Error{Errc::invalid_argument, "a decoder without its encoder's result: set_memory() comes first"};
     return attention_.reserve(position_ + tokens.size());
   }
 
@@ -221,14 +235,16 @@ class Decoder {
     const ModelSpec& spec = model_.spec;
     workspace_->for_rows(rows_, [&](std::size_t r) {
       float* h = h_.data() + r * spec.hidden;
-      (model_.table != nullptr ? *model_.table : model_.weights.embedding).decode_row(static_cast<std::size_t>(tokens[r]), h);
+      (model_.table != nullptr ? *model_.table : model_.weights.embedding)
+          .decode_row(static_cast<std::size_t>(tokens[r]), h);
       if (spec.embedding_scale != 1.0f) kernels().scale(h, spec.embedding_scale, spec.hidden);
     });
     if (per_layer_input_.any()) per_layer_input_.begin(*workspace_, model_.weights, tokens, h_.data());
     if (streams_.any()) streams_.begin(*workspace_, model_.weights, h_.data(), rows_);
     for (Rope& rope : ropes_) {
       const std::size_t half = rope.table.half();
-      for (std::size_t r = 0; r < rows_; ++r) rope.table.fill(position_ + r, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half]);
+      for (std::size_t r = 0; r < rows_; ++r)
+        rope.table.fill(position_ + r, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half]);
     }
   }
 
@@ -237,7 +253,9 @@ class Decoder {
     outputs_.clear();
     append_outputs(outputs_, w.qkv, {qkv_.data(), rows_, max_qkv_});
     if (model_.spec.residual == Residual::parallel) append_mlp(i);  // the same norm feeds both
-    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), model_.spec.hidden, out); }, outputs_);
+    workspace_->project(
+        rows_, model_.spec.hidden,
+        [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), model_.spec.hidden, out); }, outputs_);
   }
 
   void rotate_and_store(std::size_t i) {
@@ -261,7 +279,8 @@ class Decoder {
       }
       const std::size_t position = position_ + r;
       if (spec.log_n_context != 0 && position >= spec.log_n_context) {
-        const double scale = std::log(static_cast<double>(position + 1)) / std::log(static_cast<double>(spec.log_n_context));
+        const double scale =
+            std::log(static_cast<double>(position + 1)) / std::log(static_cast<double>(spec.log_n_context));
         kernels().scale(q, static_cast<float>(scale), l.n_heads * l.head_dim);
       }
       if (!own_keys) return;
@@ -281,7 +300,8 @@ class Decoder {
   void attend(std::size_t i) {
     Attention::Batch batch;
     batch.layer = &model_.spec.layers[i];
-    batch.cache_layer = model_.spec.layers[i].kv_source < 0 ? i : static_cast<std::size_t>(model_.spec.layers[i].kv_source);
+    batch.cache_layer =
+        model_.spec.layers[i].kv_source < 0 ? i : static_cast<std::size_t>(model_.spec.layers[i].kv_source);
     batch.rows = rows_;
     batch.first_position = position_ + first_row_;
     batch.q = qkv_.data() + first_row_ * max_qkv_;
@@ -299,9 +319,12 @@ class Decoder {
     const std::size_t width = l.n_kv_heads * l.head_dim;
     outputs_.clear();
     append_outputs(outputs_, model_.weights.layers[i].cross.kv, {qkv_.data(), m, max_qkv_});
-    workspace_->project(m, model_.spec.memory_dim, [&](std::size_t r, float* out) {
-      std::memcpy(out, memory.row(first + r), model_.spec.memory_dim * sizeof(float));
-    }, outputs_);
+    workspace_->project(
+        m, model_.spec.memory_dim,
+        [&](std::size_t r, float* out) {
+          std::memcpy(out, memory.row(first + r), model_.spec.memory_dim * sizeof(float));
+        },
+        outputs_);
     workspace_->for_rows(m, [&](std::size_t r) {
       const float* k = qkv_.data() + r * max_qkv_;
       for (std::size_t head = 0; head < l.n_kv_heads; ++head) {
@@ -316,7 +339,9 @@ class Decoder {
     const LayerSpec& l = memory_layers_[i];
     outputs_.clear();
     append_outputs(outputs_, w.q, {qkv_.data(), rows_, max_qkv_});
-    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.norm, h(r), model_.spec.hidden, out); }, outputs_);
+    workspace_->project(
+        rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.norm, h(r), model_.spec.hidden, out); },
+        outputs_);
     Attention::Batch batch;
     batch.layer = &l;
     batch.cache_layer = i;
@@ -328,14 +353,17 @@ class Decoder {
     batch.n_keys = memory_rows_;
     batch.interleaved_heads = model_.spec.interleaved_heads;
     attention_.run(*workspace_, memory_cache_, batch);
-    add_branch(w.out, w.post_norm, l.n_heads * l.head_dim, [&](std::size_t r, float* out) { attention_.row(kernels(), r, out); });
+    add_branch(w.out, w.post_norm, l.n_heads * l.head_dim,
+               [&](std::size_t r, float* out) { attention_.row(kernels(), r, out); });
   }
 
   void mix_recurrently(std::size_t i) {
     const LayerWeights& w = model_.weights.layers[i];
     outputs_.clear();
     delta_net_.append(w.delta_net, rows_, outputs_);
-    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), model_.spec.hidden, out); }, outputs_);
+    workspace_->project(
+        rows_, model_.spec.hidden,
+        [&](std::size_t r, float* out) { normalize(w.attn_norm, h(r), model_.spec.hidden, out); }, outputs_);
     delta_net_.run(*workspace_, w.delta_net, i, rows_);
   }
 
@@ -370,7 +398,10 @@ class Decoder {
     workspace_->project(rows_, hidden, input, outputs_);
     outputs_.clear();
     append_outputs(outputs_, w.laurel_right, {branch_.data(), rows_, hidden});
-    workspace_->project(rows_, rank, [&](std::size_t r, float* out) { std::memcpy(out, laurel_mid_.data() + r * rank, rank * sizeof(float)); }, outputs_);
+    workspace_->project(
+        rows_, rank,
+        [&](std::size_t r, float* out) { std::memcpy(out, laurel_mid_.data() + r * rank, rank * sizeof(float)); },
+        outputs_);
     workspace_->for_rows(rows_, [&](std::size_t r) {
       float* branch = branch_.data() + r * hidden;
       float* laurel = laurel_.data() + r * hidden;
@@ -390,15 +421,19 @@ class Decoder {
   void add_per_layer_input(std::size_t i) {
     const LayerWeights& w = model_.weights.layers[i];
     const std::size_t hidden = model_.spec.hidden;
-    per_layer_input_.run(*workspace_, w, i, first_row_, rows_, [&](std::size_t r, float* out) {
-      if (!streams_.any()) std::memcpy(out, h(r), hidden * sizeof(float));
-      else std::memcpy(out, streams_.row(0, first_row_ + r), hidden * sizeof(float));
-      for (std::size_t j = 0; j < w.altup.out_scale.size(); ++j) out[j] *= w.altup.out_scale[j];
-    }, branch_.data());
+    per_layer_input_.run(
+        *workspace_, w, i, first_row_, rows_,
+        [&](std::size_t r, float* out) {
+          if (!streams_.any()) std::memcpy(out, h(r), hidden * sizeof(float));
+          else std::memcpy(out, streams_.row(0, first_row_ + r), hidden * sizeof(float));
+          for (std::size_t j = 0; j < w.altup.out_scale.size(); ++j) out[j] *= w.altup.out_scale[j];
+        },
+        branch_.data());
     workspace_->for_rows(rows_, [&](std::size_t r) {
       const float* branch = branch_.data() + r * hidden;
       if (!streams_.any()) kernels().add_scaled(branch, 1.0f, hidden, h(r));
-      for (std::size_t a = 1; a < model_.spec.n_streams; ++a) kernels().add_scaled(branch, 1.0f, hidden, streams_.row(a, first_row_ + r));
+      for (std::size_t a = 1; a < model_.spec.n_streams; ++a)
+        kernels().add_scaled(branch, 1.0f, hidden, streams_.row(a, first_row_ + r));
     });
   }
 
@@ -420,7 +455,10 @@ class Decoder {
 
   void add_experts(std::size_t i) {
     const LayerWeights& w = model_.weights.layers[i];
-    moe_.run(*workspace_, w.moe, rows_, [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, h(0), model_.spec.hidden);
+    moe_.run(
+        *workspace_, w.moe, rows_,
+        [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, h(0),
+        model_.spec.hidden);
   }
 
   /// h += post_norm(W rows), the end of either half of a layer.
@@ -458,7 +496,9 @@ class Decoder {
     const LayerWeights& w = model_.weights.layers[i];
     outputs_.clear();
     append_mlp(i);
-    workspace_->project(rows_, model_.spec.hidden, [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, outputs_);
+    workspace_->project(
+        rows_, model_.spec.hidden,
+        [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, outputs_);
     if (model_.spec.layers[i].sparsity != 0.0f) cut_gate(i);
   }
 
@@ -470,8 +510,10 @@ class Decoder {
       double sum = 0, squares = 0;
       for (std::size_t j = 0; j < l.ffn_dim; ++j) sum += static_cast<double>(gate[j]);
       const double mean = sum / static_cast<double>(l.ffn_dim);
-      for (std::size_t j = 0; j < l.ffn_dim; ++j) squares += (static_cast<double>(gate[j]) - mean) * (static_cast<double>(gate[j]) - mean);
-      const float cut = static_cast<float>(mean + static_cast<double>(l.sparsity) * std::sqrt(squares / static_cast<double>(l.ffn_dim)));
+      for (std::size_t j = 0; j < l.ffn_dim; ++j)
+        squares += (static_cast<double>(gate[j]) - mean) * (static_cast<double>(gate[j]) - mean);
+      const float cut = static_cast<float>(mean + static_cast<double>(l.sparsity) *
+                                                      std::sqrt(squares / static_cast<double>(l.ffn_dim)));
       for (std::size_t j = 0; j < l.ffn_dim; ++j) gate[j] = std::max(gate[j] - cut, 0.0f);
     });
   }
@@ -498,7 +540,10 @@ class Decoder {
       append_output(outputs_, model_.weights.embedding, y);
     }
     const std::size_t skip = rows_ - n;
-    workspace_->project(n, spec.hidden, [&](std::size_t r, float* out) { normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out); }, outputs_, true);
+    workspace_->project(
+        n, spec.hidden,
+        [&](std::size_t r, float* out) { normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out); },
+        outputs_, true);
     std::atomic<bool> finite{true};
     const std::size_t threads = ops().n_threads();
     ops().executor().run([&](std::size_t t) {
@@ -508,15 +553,21 @@ class Decoder {
       if (!kernels().all_finite(logits + part.begin, part.size())) finite.store(false, std::memory_order_relaxed);
     });
     if (finite.load()) return {};
-    return make_error(Errc::invalid_file, "the model computed values that are not finite", "logits", "finite numbers", "NaN or Inf");
+    return make_error(Errc::invalid_file, "the model computed values that are not finite", "logits", "finite numbers",
+                      "NaN or Inf");
   }
 
-  // --- small helpers -----------------------------------------------------------------------------------------------------
+  // --- small helpers
+  // -----------------------------------------------------------------------------------------------------
 
   [[nodiscard]] const KernelTable& kernels() const { return workspace_->kernels(); }
   [[nodiscard]] float* h(std::size_t r) { return h_.data() + (first_row_ + r) * model_.spec.hidden; }
-  [[nodiscard]] MatrixView<float> gate_rows(std::size_t ffn) { return {gate_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_}; }
-  [[nodiscard]] MatrixView<float> up_rows(std::size_t ffn) { return {up_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_}; }
+  [[nodiscard]] MatrixView<float> gate_rows(std::size_t ffn) {
+    return {gate_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_};
+  }
+  [[nodiscard]] MatrixView<float> up_rows(std::size_t ffn) {
+    return {up_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_};
+  }
 
   /// out = norm(x); without a norm a copy, unless it is in place already.
   void normalize(const Norm& norm, const float* x, std::size_t n, float* out) const {
@@ -525,7 +576,8 @@ class Decoder {
     } else if (model_.spec.norm == NormKind::rms) {
       kernels().rms_norm(x, norm.weight.data(), n, model_.spec.norm_eps, out);
     } else {
-      kernels().layer_norm(x, norm.weight.data(), norm.bias.empty() ? nullptr : norm.bias.data(), n, model_.spec.norm_eps, out);
+      kernels().layer_norm(x, norm.weight.data(), norm.bias.empty() ? nullptr : norm.bias.data(), n,
+                           model_.spec.norm_eps, out);
     }
   }
 
@@ -547,15 +599,15 @@ class Decoder {
   std::size_t position_ = 0;    // of the next token
   std::size_t high_water_ = 0;  // furthest position written since the last start
   std::size_t memory_rows_ = 0;
-  std::size_t length_ = 0;      // that rotary embeddings were prepared for
-  std::size_t rows_ = 0;        // of the batch under way
-  std::size_t first_row_ = 0;   // where its live rows begin
-  Array<float> h_;              // (batch, hidden) residual stream
-  Array<float> branch_;         // (batch, hidden)
-  Array<float> qkv_;            // (batch, max_qkv)
-  Array<float> gate_, up_;      // (batch, max_ffn)
-  Array<float> laurel_;         // (batch, hidden)
-  Array<float> laurel_mid_;     // (batch, laurel_rank)
+  std::size_t length_ = 0;     // that rotary embeddings were prepared for
+  std::size_t rows_ = 0;       // of the batch under way
+  std::size_t first_row_ = 0;  // where its live rows begin
+  Array<float> h_;             // (batch, hidden) residual stream
+  Array<float> branch_;        // (batch, hidden)
+  Array<float> qkv_;           // (batch, max_qkv)
+  Array<float> gate_, up_;     // (batch, max_ffn)
+  Array<float> laurel_;        // (batch, hidden)
+  Array<float> laurel_mid_;    // (batch, laurel_rank)
 };
 
 TRITIUM_NAMESPACE_END

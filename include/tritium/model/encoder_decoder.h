@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// EncoderDecoder: two stacks of the same layers. The encoder reads a source once; the decoder attends to what it made of it.
+// EncoderDecoder: two stacks of the same layers. The encoder reads a source once; the decoder attends to what it made
+// of it.
 //
-//   M = N(encoder(source)), every token seeing every other;   K_c, V_c = W M once a layer;   logits = decoder(tokens; K_c, V_c)
+//   M = N(encoder(source)), every token seeing every other;   K_c, V_c = W M once a layer;   logits = decoder(tokens;
+//   K_c, V_c)
 //
-// Nothing of the encoder is computed again while tokens are produced, and what the decoder holds grows with its own tokens only.
-// Both stacks are the graph of decoder.h: policies of their specs tell them apart. Source: transformers modeling_t5gemma.py.
+// Nothing of the encoder is computed again while tokens are produced, and what the decoder holds grows with its own
+// tokens only. Both stacks are the graph of decoder.h: policies of their specs tell them apart. Source: transformers
+// modeling_t5gemma.py.
 #pragma once
 
 #include <memory>
@@ -29,7 +32,8 @@ class EncoderDecoder {
   };
 
   /// `model` must outlive the result. Errors: as Decoder::create().
-  static Result<std::unique_ptr<EncoderDecoder>> create(const EncoderDecoderModel& model, const Options& options, const Executor& executor) {
+  static Result<std::unique_ptr<EncoderDecoder>> create(const EncoderDecoderModel& model, const Options& options,
+                                                        const Executor& executor) {
     return no_throw([&]() -> Result<std::unique_ptr<EncoderDecoder>> {
       std::unique_ptr<EncoderDecoder> both(new EncoderDecoder());
       const std::size_t source = options.source == 0 ? model.encoder->spec.context : options.source;

@@ -123,9 +123,7 @@ inline ExportClass export_class(std::string_view name, std::size_t rank) {
 }
 
 /// Types that hold numbers to be rounded; integers are copied.
-constexpr bool is_real_type(TensorType type) {
-  return type < TensorType::i8 || type >= TensorType::q4_0;
-}
+constexpr bool is_real_type(TensorType type) { return type < TensorType::i8 || type >= TensorType::q4_0; }
 
 }  // namespace detail
 

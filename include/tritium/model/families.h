@@ -23,10 +23,10 @@
 TRITIUM_NAMESPACE_BEGIN
 
 inline constexpr const Family* kFamilies[] = {
-    &llama::kFamily,  &smollm3::kFamily, &phi::kFamily,       &phi3::kFamily,  &phimoe::kFamily,    &qwen::kFamily,
-    &qwen2::kFamily,  &qwen3::kFamily,   &qwen2_moe::kFamily, &qwen3_moe::kFamily, &qwen3_next::kFamily, &qwen3_5::kFamily,
-    &gemma::kFamily1, &gemma::kFamily2,  &gemma3::kFamily,    &gemma3n::kFamily,
-    &gemma4::kFamily, &bitnet::kFamily,
+    &llama::kFamily,      &smollm3::kFamily, &phi::kFamily,    &phi3::kFamily,      &phimoe::kFamily,
+    &qwen::kFamily,       &qwen2::kFamily,   &qwen3::kFamily,  &qwen2_moe::kFamily, &qwen3_moe::kFamily,
+    &qwen3_next::kFamily, &qwen3_5::kFamily, &gemma::kFamily1, &gemma::kFamily2,    &gemma3::kFamily,
+    &gemma3n::kFamily,    &gemma4::kFamily,  &bitnet::kFamily,
 };
 
 /// The family that understands a checkpoint. Errors: unsupported, naming the architecture found and those known.
@@ -35,7 +35,8 @@ inline Result<const Family*> find_family(const Checkpoint& checkpoint) {
     const bool is_gguf = checkpoint.kind() == Checkpoint::Kind::gguf;
     std::string found;
     if (is_gguf) {
-      TRITIUM_ASSIGN(const std::string_view architecture, checkpoint.gguf()->get<std::string_view>("general.architecture"));
+      TRITIUM_ASSIGN(const std::string_view architecture,
+                     checkpoint.gguf()->get<std::string_view>("general.architecture"));
       found = architecture;
     } else {
       TRITIUM_ASSIGN(const JsonObject config, JsonObject::of(*checkpoint.config(), "config.json"));
@@ -50,7 +51,8 @@ inline Result<const Family*> find_family(const Checkpoint& checkpoint) {
       }
     }
     return make_error(Errc::unsupported, "unsupported model architecture",
-                      printable_path(checkpoint.path()) + (is_gguf ? ", key \"general.architecture\"" : ", config.json, key \"architectures\""),
+                      printable_path(checkpoint.path()) +
+                          (is_gguf ? ", key \"general.architecture\"" : ", config.json, key \"architectures\""),
                       "one of " + known, found.empty() ? "nothing" : printable(found));
   });
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Family: what the loader must know about a model family, as one value: how to read its facts and name its tensors.
 //
-// families/*.h each define one. The loader binds roles to tensors, checks every shape against the spec, refuses a tensor
-// that is missing and one that nobody asked for: a file that holds more than the graph computes would load and be wrong.
+// families/*.h each define one. The loader binds roles to tensors, checks every shape against the spec, refuses a
+// tensor that is missing and one that nobody asked for: a file that holds more than the graph computes would load and
+// be wrong.
 #pragma once
 
 #include <array>
@@ -18,27 +19,82 @@
 TRITIUM_NAMESPACE_BEGIN
 
 enum class Role : std::uint8_t {
-  token_embedding, output_norm, output,
-  attn_norm, attn_q, attn_k, attn_v, attn_qkv, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output, attn_post_norm,
-  ffn_norm, ffn_gate, ffn_up, ffn_gate_up, ffn_down, ffn_sub_norm, ffn_post_norm,
-  cross_norm, cross_q, cross_k, cross_v, cross_output, cross_post_norm,
-  altup_router, altup_router_norm, altup_predict, altup_correct, altup_out_scale,
-  stream_project, stream_unproject,                            // one tensor a stream, or
-  streams_project, streams_unproject,                          // (stream, hidden, hidden)
-  laurel_left, laurel_right, laurel_post_norm,
-  per_layer_embedding, per_layer_projection, per_layer_norm, per_layer_gate, per_layer_output, per_layer_post_norm, layer_scale,
-  router, shared_router, shared_gate, shared_up, shared_down,
-  expert_gate, expert_up, expert_down,                         // one tensor an expert: '#' is its number
-  experts_gate, experts_up, experts_gate_up, experts_down,     // all experts in one tensor, (expert, out, in)
-  delta_qkvz, delta_ba,                                        // rows grouped by key head
-  delta_qkv, delta_z, delta_b, delta_a,                        // rows of all heads after each other
-  delta_conv, delta_dt_bias, delta_a_log, delta_minus_exp_a, delta_norm, delta_out,
+  token_embedding,
+  output_norm,
+  output,
+  attn_norm,
+  attn_q,
+  attn_k,
+  attn_v,
+  attn_qkv,
+  attn_q_norm,
+  attn_k_norm,
+  attn_sub_norm,
+  attn_output,
+  attn_post_norm,
+  ffn_norm,
+  ffn_gate,
+  ffn_up,
+  ffn_gate_up,
+  ffn_down,
+  ffn_sub_norm,
+  ffn_post_norm,
+  cross_norm,
+  cross_q,
+  cross_k,
+  cross_v,
+  cross_output,
+  cross_post_norm,
+  altup_router,
+  altup_router_norm,
+  altup_predict,
+  altup_correct,
+  altup_out_scale,
+  stream_project,
+  stream_unproject,  // one tensor a stream, or
+  streams_project,
+  streams_unproject,  // (stream, hidden, hidden)
+  laurel_left,
+  laurel_right,
+  laurel_post_norm,
+  per_layer_embedding,
+  per_layer_projection,
+  per_layer_norm,
+  per_layer_gate,
+  per_layer_output,
+  per_layer_post_norm,
+  layer_scale,
+  router,
+  shared_router,
+  shared_gate,
+  shared_up,
+  shared_down,
+  expert_gate,
+  expert_up,
+  expert_down,  // one tensor an expert: '#' is its number
+  experts_gate,
+  experts_up,
+  experts_gate_up,
+  experts_down,  // all experts in one tensor, (expert, out, in)
+  delta_qkvz,
+  delta_ba,  // rows grouped by key head
+  delta_qkv,
+  delta_z,
+  delta_b,
+  delta_a,  // rows of all heads after each other
+  delta_conv,
+  delta_dt_bias,
+  delta_a_log,
+  delta_minus_exp_a,
+  delta_norm,
+  delta_out,
 };
 
 /// Whether a tensor must be, may be, or must not be in a file.
 enum class Need : std::uint8_t { no, optional, required };
 
-/// A tensor of a family. '%' in the name stands for the layer's number, '#' for an expert's; ".weight" and ".bias" follow.
+/// A tensor of a family. '%' in the name stands for the layer's number, '#' for an expert's; ".weight" and ".bias"
+/// follow.
 struct TensorName {
   Role role;
   std::string_view name;
@@ -111,8 +167,10 @@ inline constexpr TensorName kRouter{Role::router, "model.layers.%.mlp.gate"};
 inline constexpr TensorName kExpertGate{Role::expert_gate, "model.layers.%.mlp.experts.#.gate_proj"};
 inline constexpr TensorName kExpertUp{Role::expert_up, "model.layers.%.mlp.experts.#.up_proj"};
 inline constexpr TensorName kExpertDown{Role::expert_down, "model.layers.%.mlp.experts.#.down_proj"};
-inline constexpr TensorName kExpertsGateUp{Role::experts_gate_up, "model.layers.%.mlp.experts.gate_up_proj", Need::required, Need::no, true};
-inline constexpr TensorName kExpertsDown{Role::experts_down, "model.layers.%.mlp.experts.down_proj", Need::required, Need::no, true};
+inline constexpr TensorName kExpertsGateUp{Role::experts_gate_up, "model.layers.%.mlp.experts.gate_up_proj",
+                                           Need::required, Need::no, true};
+inline constexpr TensorName kExpertsDown{Role::experts_down, "model.layers.%.mlp.experts.down_proj", Need::required,
+                                         Need::no, true};
 inline constexpr TensorName kSharedRouter{Role::shared_router, "model.layers.%.mlp.shared_expert_gate"};
 inline constexpr TensorName kSharedGate{Role::shared_gate, "model.layers.%.mlp.shared_expert.gate_proj"};
 inline constexpr TensorName kSharedUp{Role::shared_up, "model.layers.%.mlp.shared_expert.up_proj"};
@@ -125,7 +183,8 @@ inline constexpr TensorName kPerLayerOutput{Role::per_layer_output, "model.layer
 inline constexpr TensorName kPerLayerPostNorm{Role::per_layer_post_norm, "model.layers.%.post_per_layer_input_norm"};
 }  // namespace hf_name
 
-// --- bounded reading of facts --------------------------------------------------------------------------------------------
+// --- bounded reading of facts
+// --------------------------------------------------------------------------------------------
 
 /// Hyper-parameters of a sound model; beyond them a file lies.
 inline constexpr std::size_t kMaxLayers = 1024;
@@ -143,25 +202,30 @@ template <class Source>
 class Facts {
  public:
   /// `prefix` is put before every key of a GGUF file ("llama.").
-  Facts(const Source& source, std::string prefix, std::string where) : source_(source), prefix_(std::move(prefix)), where_(std::move(where)) {}
+  Facts(const Source& source, std::string prefix, std::string where)
+      : source_(source), prefix_(std::move(prefix)), where_(std::move(where)) {}
 
   [[nodiscard]] bool has(std::string_view key) const { return source_.find(full(key)) != nullptr; }
   [[nodiscard]] Result<std::size_t> size(std::string_view key, std::size_t least, std::size_t most) const {
     TRITIUM_ASSIGN(const std::uint64_t value, source_.template get<std::uint64_t>(full(key)));
     return bounded(key, value, least, most);
   }
-  [[nodiscard]] Result<std::size_t> size_or(std::string_view key, std::size_t fallback, std::size_t least, std::size_t most) const {
+  [[nodiscard]] Result<std::size_t> size_or(std::string_view key, std::size_t fallback, std::size_t least,
+                                            std::size_t most) const {
     return has(key) ? size(key, least, most) : bounded(key, fallback, least, most);
   }
   [[nodiscard]] Result<double> number(std::string_view key, double least, double most) const {
     TRITIUM_ASSIGN(const double value, source_.template get<double>(full(key)));
-    if (!(value >= least && value <= most)) return out_of_bounds(key, std::to_string(least), std::to_string(most), std::to_string(value));
+    if (!(value >= least && value <= most))
+      return out_of_bounds(key, std::to_string(least), std::to_string(most), std::to_string(value));
     return value;
   }
   [[nodiscard]] Result<double> number_or(std::string_view key, double fallback, double least, double most) const {
     return has(key) ? number(key, least, most) : Result<double>(fallback);
   }
-  [[nodiscard]] Result<bool> flag_or(std::string_view key, bool fallback) const { return source_.template get_or<bool>(full(key), fallback); }
+  [[nodiscard]] Result<bool> flag_or(std::string_view key, bool fallback) const {
+    return source_.template get_or<bool>(full(key), fallback);
+  }
   [[nodiscard]] Result<std::string> text_or(std::string_view key, std::string_view fallback) const {
     TRITIUM_ASSIGN(const std::string_view value, source_.template get_or<std::string_view>(full(key), fallback));
     return std::string(value);
@@ -173,21 +237,32 @@ class Facts {
     TRITIUM_ASSIGN(const T value, source_.template get<T>(full(key)));
     if (value == allowed) return {};
     std::string expected, found;
-    if constexpr (std::is_same_v<T, std::string_view>) { expected = allowed; found = value; }
-    else if constexpr (std::is_same_v<T, bool>) { expected = allowed ? "true" : "false"; found = value ? "true" : "false"; }
-    else { expected = std::to_string(allowed); found = std::to_string(value); }
-    return make_error(Errc::unsupported, "unsupported model", where_ + ", key \"" + full(key) + "\"", expected, printable(found));
+    if constexpr (std::is_same_v<T, std::string_view>) {
+      expected = allowed;
+      found = value;
+    } else if constexpr (std::is_same_v<T, bool>) {
+      expected = allowed ? "true" : "false";
+      found = value ? "true" : "false";
+    } else {
+      expected = std::to_string(allowed);
+      found = std::to_string(value);
+    }
+    return make_error(Errc::unsupported, "unsupported model", where_ + ", key \"" + full(key) + "\"", expected,
+                      printable(found));
   }
   [[nodiscard]] const std::string& where() const { return where_; }
   [[nodiscard]] std::string full(std::string_view key) const { return prefix_ + std::string(key); }
   [[nodiscard]] const Source& source() const { return source_; }
 
  private:
-  Error out_of_bounds(std::string_view key, const std::string& least, const std::string& most, const std::string& found) const {
-    return make_error(Errc::invalid_file, "hyper-parameter out of bounds", where_ + ", key \"" + full(key) + "\"", least + " to " + most, found);
+  Error out_of_bounds(std::string_view key, const std::string& least, const std::string& most,
+                      const std::string& found) const {
+    return make_error(Errc::invalid_file, "hyper-parameter out of bounds", where_ + ", key \"" + full(key) + "\"",
+                      least + " to " + most, found);
   }
   Result<std::size_t> bounded(std::string_view key, std::uint64_t value, std::size_t least, std::size_t most) const {
-    if (value < least || value > most) return out_of_bounds(key, std::to_string(least), std::to_string(most), std::to_string(value));
+    if (value < least || value > most)
+      return out_of_bounds(key, std::to_string(least), std::to_string(most), std::to_string(value));
     return static_cast<std::size_t>(value);
   }
 

@@ -45,14 +45,10 @@ inline std::vector<float> llama3_divisors(const RopeSpec& rope) {
   return divisors;
 }
 
-inline double yarn_magnitude(double factor) {
-  return factor > 1.0 ? 0.1 * std::log(factor) + 1.0 : 1.0;
-}
+inline double yarn_magnitude(double factor) { return factor > 1.0 ? 0.1 * std::log(factor) + 1.0 : 1.0; }
 
 /// Equal as far as the f32 of a file can say it.
-inline bool near(double a, double b) {
-  return std::fabs(a - b) <= 1e-6 * std::max(std::fabs(a), std::fabs(b));
-}
+inline bool near(double a, double b) { return std::fabs(a - b) <= 1e-6 * std::max(std::fabs(a), std::fabs(b)); }
 
 /// Sets keys under the architecture's prefix.
 class ArchitectureKeys {

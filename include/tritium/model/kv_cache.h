@@ -40,7 +40,8 @@ class KvCache {
         // One more segment than the ring strictly needs: its first and its last one may both be partly live.
         positions = round_up(positions, kAttentionSegment) + (positions < capacity ? kAttentionSegment : 0);
         layer.positions = positions;
-        TRITIUM_ASSIGN(std::size_t elements, checked_mul(layer.n_heads * layer.positions, layer.head_dim + layer.value_stride));
+        TRITIUM_ASSIGN(std::size_t elements,
+                       checked_mul(layer.n_heads * layer.positions, layer.head_dim + layer.value_stride));
         TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(elements, cache.element_bytes()));
         TRITIUM_ASSIGN(layer.storage, AlignedBuffer::allocate(bytes));
         cache.bytes_ += bytes;
@@ -67,7 +68,8 @@ class KvCache {
   }
 
   /// Writes one position of one KV head: k and v are head_dim floats.
-  void store(const KernelTable& kernels, std::size_t layer, std::size_t head, std::size_t position, const float* k, const float* v) {
+  void store(const KernelTable& kernels, std::size_t layer, std::size_t head, std::size_t position, const float* k,
+             const float* v) {
     Layer& l = layers_[layer];
     const std::size_t slot = position % l.positions;
     kernels.store_kv(k, l.head_dim, kPanelRows, half(),
@@ -102,7 +104,9 @@ class KvCache {
 
   [[nodiscard]] std::size_t element_bytes() const { return half() ? 2 : 4; }
   [[nodiscard]] std::byte* at(std::byte* base, std::size_t element) const { return base + element * element_bytes(); }
-  [[nodiscard]] std::byte* keys(Layer& l, std::size_t head) const { return at(l.storage.data(), head * l.positions * l.head_dim); }
+  [[nodiscard]] std::byte* keys(Layer& l, std::size_t head) const {
+    return at(l.storage.data(), head * l.positions * l.head_dim);
+  }
   [[nodiscard]] std::byte* values(Layer& l, std::size_t head) const {
     return at(l.storage.data(), l.n_heads * l.positions * l.head_dim + head * l.positions * l.value_stride);
   }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // load_model: from a checkpoint to a Model, every tensor checked against the spec before it is believed.
 //
-// The loader canonicalises while it packs: rows permuted for interleaved rotary pairs go back to their places, zero-centred
-// norm weights get their one, fused matrices are taken apart by rows. Each matrix is packed straight from the mapped file,
-// whose pages are then given back, so peak memory is the packed model plus one matrix.
+// The loader canonicalises while it packs: rows permuted for interleaved rotary pairs go back to their places,
+// zero-centred norm weights get their one, fused matrices are taken apart by rows. Each matrix is packed straight from
+// the mapped file, whose pages are then given back, so peak memory is the packed model plus one matrix.
 #pragma once
 
 #include <functional>
@@ -24,8 +24,9 @@ struct LoadOptions {
   std::optional<PackFormat> head;
   /// The reference path: with `weights` and `head` f32, BitLinears keep their ternary weights and int8 activations.
   bool exact = false;
-  /// Rotates the model into a basis in which few bits lose less (QuaRot): norms are folded into the matrices behind them, the
-  /// residual stream, values and the MLP's middle are turned by Hadamard blocks. The same function, other weights.
+  /// Rotates the model into a basis in which few bits lose less (QuaRot): norms are folded into the matrices behind
+  /// them, the residual stream, values and the MLP's middle are turned by Hadamard blocks. The same function, other
+  /// weights.
   bool rotate = false;
   /// Called after each matrix with the bytes packed so far and in all; not from several threads at once.
   std::function<void(std::size_t done, std::size_t total)> progress;
@@ -36,7 +37,10 @@ namespace detail {
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, const Family& family, const LoadOptions& options, const Executor& executor)
-      : checkpoint_(checkpoint), family_(family), options_(options), executor_(executor),
+      : checkpoint_(checkpoint),
+        family_(family),
+        options_(options),
+        executor_(executor),
         used_(checkpoint.tensors().size(), false) {}
 
   Result<std::unique_ptr<Model>> load() {
@@ -68,12 +72,15 @@ class Loader {
     if (spec.vocab == 0) spec.vocab = embedding.weight->rows();  // GGUF says it by the tensor
     TRITIUM_TRY(check_gguf_vocab(*embedding.weight));
     if (spec.vocab > kMaxVocab) {
-      return make_error(Errc::invalid_file, "vocabulary size", where(*embedding.weight), "at most " + std::to_string(kMaxVocab), std::to_string(spec.vocab));
+      return make_error(Errc::invalid_file, "vocabulary size", where(*embedding.weight),
+                        "at most " + std::to_string(kMaxVocab), std::to_string(spec.vocab));
     }
     TRITIUM_ASSIGN(const Bound head, bind(Role::output, 0, {spec.vocab, spec.hidden}));
     if (!is_gguf() && spec.tied_head == (head.weight != nullptr) && !spec.tied_head) {
-      return make_error(Errc::invalid_file, "tensor is missing", printable_path(checkpoint_.path()) + ", tensor \"" + spell(name_of(Role::output)->name, 0, ".weight") + "\"",
-                        "it, since tie_word_embeddings is false", "nothing");
+      return make_error(
+          Errc::invalid_file, "tensor is missing",
+          printable_path(checkpoint_.path()) + ", tensor \"" + spell(name_of(Role::output)->name, 0, ".weight") + "\"",
+          "it, since tie_word_embeddings is false", "nothing");
     }
     spec.tied_head = head.weight == nullptr || (!is_gguf() && spec.tied_head);
     TRITIUM_ASSIGN(weights.output_norm, load_norm(Role::output_norm, 0, spec.hidden));
@@ -95,7 +102,8 @@ class Loader {
       TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({own}, options_.head.value_or(keep_format(own))));
       weights.head.parts.push_back(std::move(packed));
       if (head.bias != nullptr) {
-        TRITIUM_ASSIGN(weights.head.bias, load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
+        TRITIUM_ASSIGN(weights.head.bias,
+                       load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
       }
     }
     return model;
@@ -113,8 +121,8 @@ class Loader {
       if (used_[i] || name.ends_with("rotary_emb.inv_freq")) continue;
       if (is_beside_the_text_model(name)) continue;
       if (is_gguf() && belongs_to_draft(name)) continue;
-      return make_error(Errc::unsupported, "the file has a tensor that this family does not use", where(checkpoint_.tensors()[i]),
-                        "a tensor of " + std::string(family_.name), "another");
+      return make_error(Errc::unsupported, "the file has a tensor that this family does not use",
+                        where(checkpoint_.tensors()[i]), "a tensor of " + std::string(family_.name), "another");
     }
     return {};
   }
@@ -141,11 +149,13 @@ class Loader {
 
   Result<ModelSpec> read_spec() const {
     if (is_gguf()) return family_.from_gguf(*checkpoint_.gguf());
-    TRITIUM_ASSIGN(const JsonObject config, JsonObject::of(*checkpoint_.config(), printable_path(checkpoint_.path()) + "/config.json"));
+    TRITIUM_ASSIGN(const JsonObject config,
+                   JsonObject::of(*checkpoint_.config(), printable_path(checkpoint_.path()) + "/config.json"));
     return family_.from_config(config);
   }
 
-  // --- binding -----------------------------------------------------------------------------------------------------------
+  // --- binding
+  // -----------------------------------------------------------------------------------------------------------
 
   /// The family's name for a role: of several the one that the file uses, else the first; null when it has none.
   [[nodiscard]] const TensorName* name_of(Role role, std::size_t layer = 0, std::size_t expert = 0) const {
@@ -195,10 +205,14 @@ class Loader {
       expected.append(i == 0 ? "[" : ", ").append(n == 0 ? "*" : std::to_string(n));
       ++i;
     }
-    for (std::uint32_t d = 0; d < tensor->rank; ++d) found.append(d == 0 ? "[" : ", ").append(std::to_string(tensor->shape[d]));
-    if (!fits) return make_error(Errc::invalid_file, "tensor has the wrong shape", where(*tensor), expected + "]", found.empty() ? "[]" : found + "]");
+    for (std::uint32_t d = 0; d < tensor->rank; ++d)
+      found.append(d == 0 ? "[" : ", ").append(std::to_string(tensor->shape[d]));
+    if (!fits)
+      return make_error(Errc::invalid_file, "tensor has the wrong shape", where(*tensor), expected + "]",
+                        found.empty() ? "[]" : found + "]");
     if (!is_weight_type(tensor->type) && !(tensor->type == TensorType::u8 && stored_ternary())) {
-      return make_error(Errc::unsupported, "tensor has a type that weights cannot have", where(*tensor), "a float or block type", info(tensor->type).name);
+      return make_error(Errc::unsupported, "tensor has a type that weights cannot have", where(*tensor),
+                        "a float or block type", info(tensor->type).name);
     }
     return tensor;
   }
@@ -206,7 +220,8 @@ class Loader {
     const TensorSource* tensor = checkpoint_.find(name);
     // Text models inside multimodal ones, in the older and the newer spelling.
     if (tensor == nullptr) tensor = checkpoint_.find("language_model." + name);
-    if (tensor == nullptr && name.starts_with("model.")) tensor = checkpoint_.find("model.language_model." + name.substr(6));
+    if (tensor == nullptr && name.starts_with("model."))
+      tensor = checkpoint_.find("model.language_model." + name.substr(6));
     return tensor;
   }
 
@@ -223,7 +238,9 @@ class Loader {
   }
 
   /// Codes four to a byte with a weight_scale beside them.
-  [[nodiscard]] bool stored_ternary() const { return ternary_ == TernaryScale::multiply || ternary_ == TernaryScale::divide; }
+  [[nodiscard]] bool stored_ternary() const {
+    return ternary_ == TernaryScale::multiply || ternary_ == TernaryScale::divide;
+  }
 
   [[nodiscard]] bool has(Role role, std::size_t layer, std::size_t expert = 0) const {
     const TensorName* name = name_of(role, layer, expert);
@@ -250,7 +267,8 @@ class Loader {
     for (const auto& [known, has_bias] : biased_) {
       if (known != role) continue;
       if (has_bias == present) return {};
-      return make_error(Errc::invalid_file, "a bias on some layers only", printable_path(checkpoint_.path()) + ", tensor \"" + printable(name) + "\"",
+      return make_error(Errc::invalid_file, "a bias on some layers only",
+                        printable_path(checkpoint_.path()) + ", tensor \"" + printable(name) + "\"",
                         has_bias ? "it" : "none, as on other layers", has_bias ? "nothing" : "it");
     }
     biased_.emplace_back(role, present);
@@ -269,20 +287,23 @@ class Loader {
     if (!is_gguf()) return {};
     const GgufFile& file = *checkpoint_.gguf();
     const auto differs = [&](std::string_view key, std::uint64_t found) {
-      return make_error(Errc::invalid_file, "vocabulary size", printable_path(checkpoint_.path()) + ", key \"" + std::string(key) + "\"",
-                        std::to_string(embedding.rows()) + " as the rows of " + printable(embedding.name), std::to_string(found));
+      return make_error(Errc::invalid_file, "vocabulary size",
+                        printable_path(checkpoint_.path()) + ", key \"" + std::string(key) + "\"",
+                        std::to_string(embedding.rows()) + " as the rows of " + printable(embedding.name),
+                        std::to_string(found));
     };
     TRITIUM_ASSIGN(const std::string_view architecture, file.get<std::string_view>("general.architecture"));
     const std::string key = std::string(architecture) + ".vocab_size";
     TRITIUM_ASSIGN(const std::uint64_t size, file.get_or<std::uint64_t>(key, embedding.rows()));
     if (size != embedding.rows()) return differs(key, size);
     const GgufValue* tokens = file.find("tokenizer.ggml.tokens");
-    if (tokens != nullptr && tokens->is_array && tokens->count != embedding.rows()) return differs("tokenizer.ggml.tokens", tokens->count);
+    if (tokens != nullptr && tokens->is_array && tokens->count != embedding.rows())
+      return differs("tokenizer.ggml.tokens", tokens->count);
     return {};
   }
 
-  /// The matrix of a linear layer, n by k, and what is filed beside it. BitLinears of safetensors files come as packed codes
-  /// with a scale, or as floats to be rounded now.
+  /// The matrix of a linear layer, n by k, and what is filed beside it. BitLinears of safetensors files come as packed
+  /// codes with a scale, or as floats to be rounded now.
   Result<Matrix> bind_matrix(Role role, std::size_t layer, std::size_t n, std::size_t k, std::size_t expert = 0) {
     Matrix matrix;
     const TensorName* name = name_of(role, layer, expert);
@@ -293,37 +314,47 @@ class Loader {
     if (matrix.bound.weight == nullptr) return matrix;
     TRITIUM_ASSIGN(matrix.stored, stored(*matrix.bound.weight));
     if (codes) {
-      if (n % 4 != 0) return make_error(Errc::invalid_file, "tensor has the wrong shape", where(*tensor), "a multiple of 4 rows", std::to_string(n));
+      if (n % 4 != 0)
+        return make_error(Errc::invalid_file, "tensor has the wrong shape", where(*tensor), "a multiple of 4 rows",
+                          std::to_string(n));
       matrix.stored.rows = n;
       matrix.stored.bitnet_rows = n;
     }
     if (stored_ternary() && is_bit_linear(role)) {
-      TRITIUM_ASSIGN(const TensorSource* scale, take(spell(name->name, layer, ".weight_scale", expert), codes ? Need::required : Need::optional, {1}));
+      TRITIUM_ASSIGN(const TensorSource* scale, take(spell(name->name, layer, ".weight_scale", expert),
+                                                     codes ? Need::required : Need::optional, {1}));
       if (scale != nullptr) {
         float value = 0;
         TRITIUM_TRY(decode_row(scale->type, scale->data, 1, &value));
         if (!(std::isfinite(value) && value > 0.0f)) {
-          return make_error(Errc::invalid_file, "bad weight scale", where(*scale), "a positive number", std::to_string(value));
+          return make_error(Errc::invalid_file, "bad weight scale", where(*scale), "a positive number",
+                            std::to_string(value));
         }
-        if (!codes) return make_error(Errc::unsupported, "a weight scale beside weights that are not packed codes", where(*scale), "packed codes", "floats");
+        if (!codes)
+          return make_error(Errc::unsupported, "a weight scale beside weights that are not packed codes", where(*scale),
+                            "packed codes", "floats");
         matrix.stored.scale = ternary_ == TernaryScale::divide ? 1.0f / value : value;
       }
     }
     if (!is_bit_linear(role)) return matrix;
     if (options_.rotate) TRITIUM_TRY(rotate(matrix, role, layer, n, k));
     if (ternary_ == TernaryScale::online) TRITIUM_TRY(round_online(matrix, n, k));
-    if (ternary_ == TernaryScale::values && !is_ternary(matrix.stored.type)) TRITIUM_TRY(recognise_ternary(matrix, n, k));
+    if (ternary_ == TernaryScale::values && !is_ternary(matrix.stored.type))
+      TRITIUM_TRY(recognise_ternary(matrix, n, k));
     return matrix;
   }
 
-  static bool is_ternary(TensorType type) { return type == TensorType::i2_s || type == TensorType::tq1_0 || type == TensorType::tq2_0; }
+  static bool is_ternary(TensorType type) {
+    return type == TensorType::i2_s || type == TensorType::tq1_0 || type == TensorType::tq2_0;
+  }
 
   /// BitNet's own rounding of a float tensor: one scale for all of it.
   Status round_online(Matrix& matrix, std::size_t n, std::size_t k) {
     TRITIUM_ASSIGN(const Array<float> values, decode_all(matrix.stored));
     TRITIUM_ASSIGN(Array<std::uint8_t> codes, Array<std::uint8_t>::allocate(n * k));
     float scale = 0;
-    TRITIUM_TRY(quantize_ternary(MatrixView<const float>(values.data(), n, k), {}, MatrixView<std::uint8_t>(codes.data(), n, k), &scale));
+    TRITIUM_TRY(quantize_ternary(MatrixView<const float>(values.data(), n, k), {},
+                                 MatrixView<std::uint8_t>(codes.data(), n, k), &scale));
     return replace_by_codes(matrix, codes, scale, n, k);
   }
 
@@ -333,18 +364,23 @@ class Loader {
     const Result<float> scale = ternary_scale(values.data(), n * k);
     if (!scale.ok()) return Error{Errc::unsupported, where(*matrix.bound.weight) + ": " + scale.error().message};
     TRITIUM_ASSIGN(Array<std::uint8_t> codes, Array<std::uint8_t>::allocate(n * k));
-    for (std::size_t i = 0; i < n * k; ++i) codes[i] = static_cast<std::uint8_t>(values[i] == 0.0f ? 1 : values[i] > 0.0f ? 2 : 0);
+    for (std::size_t i = 0; i < n * k; ++i)
+      codes[i] = static_cast<std::uint8_t>(values[i] == 0.0f ? 1 : values[i] > 0.0f ? 2 : 0);
     return replace_by_codes(matrix, codes, *scale, n, k);
   }
 
   static Result<Array<float>> decode_all(const StoredMatrix& stored) {
     TRITIUM_ASSIGN(Array<float> values, Array<float>::allocate(stored.rows * stored.cols));
-    for (std::size_t r = 0; r < stored.rows; ++r) TRITIUM_TRY(decode_row(stored.type, stored.row(r), stored.cols, values.data() + r * stored.cols));
+    for (std::size_t r = 0; r < stored.rows; ++r)
+      TRITIUM_TRY(decode_row(stored.type, stored.row(r), stored.cols, values.data() + r * stored.cols));
     return values;
   }
 
-  Status replace_by_codes(Matrix& matrix, const Array<std::uint8_t>& codes, float scale, std::size_t n, std::size_t k) const {
-    if (n % 4 != 0) return make_error(Errc::unsupported, "cannot round to ternary", where(*matrix.bound.weight), "a multiple of 4 rows", std::to_string(n));
+  Status replace_by_codes(Matrix& matrix, const Array<std::uint8_t>& codes, float scale, std::size_t n,
+                          std::size_t k) const {
+    if (n % 4 != 0)
+      return make_error(Errc::unsupported, "cannot round to ternary", where(*matrix.bound.weight),
+                        "a multiple of 4 rows", std::to_string(n));
     TRITIUM_ASSIGN(matrix.owned, AlignedBuffer::allocate(n / 4 * k));
     TRITIUM_TRY(pack_bitnet_rows(codes.data(), n, k, {matrix.owned.data(), matrix.owned.size()}));
     matrix.stored = {TensorType::u8, matrix.owned.data(), n, k, nullptr, scale, n};
@@ -363,7 +399,8 @@ class Loader {
 
   /// Towers of other senses, and predictors of more than the next token: the text model runs without them.
   static bool is_beside_the_text_model(std::string_view name) {
-    for (const std::string_view part : {"vision_tower.", "audio_tower.", "multi_modal_projector.", "embed_vision.", "embed_audio.", "visual.", "mtp."}) {
+    for (const std::string_view part : {"vision_tower.", "audio_tower.", "multi_modal_projector.", "embed_vision.",
+                                        "embed_audio.", "visual.", "mtp."}) {
       if (name.starts_with(part) || (name.starts_with("model.") && name.substr(6).starts_with(part))) return true;
     }
     return false;
@@ -391,12 +428,14 @@ class Loader {
     divisors.resize(rope.rotary_dim / 2);
     TRITIUM_TRY(decode_row(tensor->type, tensor->data, divisors.size(), divisors.data()));
     for (const float d : divisors) {
-      if (!(d > 0.0f)) return make_error(Errc::invalid_file, "rope divisor", where(*tensor), "positive numbers", std::to_string(d));
+      if (!(d > 0.0f))
+        return make_error(Errc::invalid_file, "rope divisor", where(*tensor), "positive numbers", std::to_string(d));
     }
     return {};
   }
 
-  // --- loading -----------------------------------------------------------------------------------------------------------
+  // --- loading
+  // -----------------------------------------------------------------------------------------------------------
 
   static Result<StoredMatrix> stored(const TensorSource& t) {
     if (t.type == TensorType::i2_s) return stored_i2_s({t.data, t.bytes}, t.rows(), t.cols());
@@ -408,7 +447,8 @@ class Loader {
     TRITIUM_TRY(decode_row(tensor.type, tensor.data, n, out.data()));
     for (std::size_t i = 0; i < n; ++i) {
       if (!std::isfinite(out[i])) {
-        return make_error(Errc::invalid_file, "weight is not finite", where(tensor) + ", element " + std::to_string(i), "a finite number", "NaN or Inf");
+        return make_error(Errc::invalid_file, "weight is not finite", where(tensor) + ", element " + std::to_string(i),
+                          "a finite number", "NaN or Inf");
       }
     }
     return out;
@@ -425,33 +465,40 @@ class Loader {
     if (!is_gguf() && family_.hf_norm_plus_one) {
       for (std::size_t i = 0; i < n; ++i) norm.weight[i] += 1.0f;
     }
-    if (options_.rotate && !keep_norms_ && (role == Role::attn_norm || role == Role::ffn_norm || role == Role::output_norm)) {
+    if (options_.rotate && !keep_norms_ &&
+        (role == Role::attn_norm || role == Role::ffn_norm || role == Role::output_norm)) {
       std::fill_n(norm.weight.data(), n, 1.0f);  // folded into the matrices that read it
     }
     return norm;
   }
 
-  // --- rotation ----------------------------------------------------------------------------------------------------------
+  // --- rotation
+  // ----------------------------------------------------------------------------------------------------------
 
   /// The blocks whose rotation commutes with everything between their matrices.
   [[nodiscard]] Status allow_rotation(const ModelSpec& spec) const {
-    bool plain = spec.norm == NormKind::rms && spec.residual == Residual::sequential && spec.gated_mlp && spec.ternary == TernaryScale::none &&
-                 spec.moe.n_experts == 0 && spec.n_streams <= 1 && spec.laurel_rank == 0 && spec.per_layer_dim == 0 && spec.memory_dim == 0 &&
-                 !spec.bidirectional && !spec.attention_gate && !spec.value_norm;
+    bool plain = spec.norm == NormKind::rms && spec.residual == Residual::sequential && spec.gated_mlp &&
+                 spec.ternary == TernaryScale::none && spec.moe.n_experts == 0 && spec.n_streams <= 1 &&
+                 spec.laurel_rank == 0 && spec.per_layer_dim == 0 && spec.memory_dim == 0 && !spec.bidirectional &&
+                 !spec.attention_gate && !spec.value_norm;
     for (const LayerSpec& l : spec.layers) plain = plain && l.mixer == Mixer::attention && l.kv_source < 0 && !l.v_is_k;
-    for (const Role role : {Role::attn_post_norm, Role::ffn_post_norm, Role::attn_sub_norm, Role::ffn_sub_norm}) plain = plain && !has(role, 0);
+    for (const Role role : {Role::attn_post_norm, Role::ffn_post_norm, Role::attn_sub_norm, Role::ffn_sub_norm})
+      plain = plain && !has(role, 0);
     for (const TensorName& name : is_gguf() ? family_.gguf_names : family_.hf_names) {
-      const bool turned = name.role == Role::attn_output || name.role == Role::attn_v || name.role == Role::attn_qkv || name.role == Role::ffn_down;
+      const bool turned = name.role == Role::attn_output || name.role == Role::attn_v || name.role == Role::attn_qkv ||
+                          name.role == Role::ffn_down;
       plain = plain && !(turned && find(spell(name.name, 0, ".bias")) != nullptr);
     }
     if (plain) return {};
     return make_error(Errc::unsupported, "this family cannot be rotated", printable_path(checkpoint_.path()),
-                      "RMS norms before gated MLPs and attention without biases on values and outputs", std::string(family_.name));
+                      "RMS norms before gated MLPs and attention without biases on values and outputs",
+                      std::string(family_.name));
   }
 
   /// A matrix in the rotated basis, as floats that this loader owns.
   Status rotate(Matrix& matrix, Role role, std::size_t layer, std::size_t n, std::size_t k) {
-    const bool reads_attn = role == Role::attn_q || role == Role::attn_k || role == Role::attn_v || role == Role::attn_qkv;
+    const bool reads_attn =
+        role == Role::attn_q || role == Role::attn_k || role == Role::attn_v || role == Role::attn_qkv;
     const bool reads_ffn = role == Role::ffn_gate || role == Role::ffn_up || role == Role::ffn_gate_up;
     const LayerSpec& l = spec_->layers[layer];
     TRITIUM_ASSIGN(Array<float> values, decode_all(matrix.stored));
@@ -477,7 +524,8 @@ class Loader {
     if (role == Role::attn_output || role == Role::ffn_down) {
       for (std::size_t r = 0; r < n; ++r) {
         if (role == Role::ffn_down) hadamard(values.data() + r * k, k);
-        for (std::size_t h = 0; role == Role::attn_output && h < l.n_heads; ++h) hadamard(values.data() + r * k + h * l.head_dim, l.head_dim);
+        for (std::size_t h = 0; role == Role::attn_output && h < l.n_heads; ++h)
+          hadamard(values.data() + r * k + h * l.head_dim, l.head_dim);
       }
       std::vector<float> column(n);
       for (std::size_t c = 0; c < k; ++c) {
@@ -526,13 +574,15 @@ class Loader {
     TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({own.stored}, options_.head.value_or(embedding_format)));
     weights.head.parts.push_back(std::move(packed));
     if (!spec.tied_head && head.bias != nullptr) {
-      TRITIUM_ASSIGN(weights.head.bias, load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
+      TRITIUM_ASSIGN(weights.head.bias,
+                     load_vector(*head.bias, spec.vocab, round_up(spec.vocab, kPanelRows) + kPanelRows));
     }
     spec.tied_head = false;
     return {};
   }
 
-  Result<PackedMatrix> pack_stored(std::initializer_list<StoredMatrix> parts, PackFormat format, bool interleaved = false) {
+  Result<PackedMatrix> pack_stored(std::initializer_list<StoredMatrix> parts, PackFormat format,
+                                   bool interleaved = false) {
     return pack_stored(std::span(parts.begin(), parts.size()), format, interleaved);
   }
   Result<PackedMatrix> pack_stored(std::span<const StoredMatrix> parts, PackFormat format, bool interleaved = false) {
@@ -608,14 +658,16 @@ class Loader {
     return pack_linear({&matrix, 1});
   }
 
-  /// Rotary pairs (2i, 2i + 1) back to (i, i + d / 2), d of the head_dim rows being rotated: canonical row o < d is stored
-  /// row 2 (o mod d/2) + o div d/2, the others lie where they are.
-  static std::vector<std::uint32_t> half_split_order(std::size_t n_heads, std::size_t head_dim, std::size_t rotary_dim) {
+  /// Rotary pairs (2i, 2i + 1) back to (i, i + d / 2), d of the head_dim rows being rotated: canonical row o < d is
+  /// stored row 2 (o mod d/2) + o div d/2, the others lie where they are.
+  static std::vector<std::uint32_t> half_split_order(std::size_t n_heads, std::size_t head_dim,
+                                                     std::size_t rotary_dim) {
     std::vector<std::uint32_t> order(n_heads * head_dim);
     const std::size_t half = rotary_dim / 2;
     for (std::size_t h = 0; h < n_heads; ++h) {
       for (std::size_t o = 0; o < head_dim; ++o) {
-        order[h * head_dim + o] = static_cast<std::uint32_t>(h * head_dim + (o < rotary_dim ? 2 * (o % half) + o / half : o));
+        order[h * head_dim + o] =
+            static_cast<std::uint32_t>(h * head_dim + (o < rotary_dim ? 2 * (o % half) + o / half : o));
       }
     }
     return order;
@@ -692,7 +744,8 @@ class Loader {
     if (l.moe) {
       TRITIUM_ASSIGN(w.moe, load_experts(spec, i));
     } else {
-      TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::ffn_gate, Role::ffn_up, Role::ffn_gate_up}, i, l.ffn_dim, 0, l.sparsity != 0.0f));
+      TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::ffn_gate, Role::ffn_up, Role::ffn_gate_up}, i, l.ffn_dim, 0,
+                                       l.sparsity != 0.0f));
       w.gate_up = std::move(mlp.gate_up);
       w.gate = std::move(mlp.gate);
       w.up = std::move(mlp.up);
@@ -796,7 +849,8 @@ class Loader {
     return pack_linear({&matrix, 1});
   }
 
-  /// The recurrent mixer. Its projections may be filed as rows of each key head after the other: [q | k | v | z] and [b | a].
+  /// The recurrent mixer. Its projections may be filed as rows of each key head after the other: [q | k | v | z] and [b
+  /// | a].
   Result<DeltaNetWeights> load_delta_net(const ModelSpec& spec, std::size_t i) {
     const DeltaNetSpec& s = spec.delta_net;
     const std::size_t per_key = s.n_v_heads / s.n_k_heads;
@@ -806,10 +860,12 @@ class Loader {
       TRITIUM_ASSIGN(Matrix qkv, bind_matrix(Role::delta_qkvz, i, rows, spec.hidden));
       TRITIUM_ASSIGN(Matrix z, bind_matrix(Role::delta_qkvz, i, rows, spec.hidden));
       std::vector<std::uint32_t> order;
-      const std::size_t begin[] = {0, s.k_dim, 2 * s.k_dim, 2 * s.k_dim + per_key * s.v_dim, 2 * (s.k_dim + per_key * s.v_dim)};
+      const std::size_t begin[] = {0, s.k_dim, 2 * s.k_dim, 2 * s.k_dim + per_key * s.v_dim,
+                                   2 * (s.k_dim + per_key * s.v_dim)};
       const auto append = [&](std::size_t part) {
         for (std::size_t head = 0; head < s.n_k_heads; ++head) {
-          for (std::size_t r = begin[part]; r < begin[part + 1]; ++r) order.push_back(static_cast<std::uint32_t>(head * begin[4] + r));
+          for (std::size_t r = begin[part]; r < begin[part + 1]; ++r)
+            order.push_back(static_cast<std::uint32_t>(head * begin[4] + r));
         }
       };
       for (const std::size_t part : {0, 1, 2}) append(part);
@@ -828,7 +884,8 @@ class Loader {
       std::vector<std::uint32_t> order(2 * s.n_v_heads);
       for (std::size_t r = 0; r < order.size(); ++r) {
         const std::size_t head = r % s.n_v_heads;
-        order[r] = static_cast<std::uint32_t>(head / per_key * 2 * per_key + r / s.n_v_heads * per_key + head % per_key);
+        order[r] =
+            static_cast<std::uint32_t>(head / per_key * 2 * per_key + r / s.n_v_heads * per_key + head % per_key);
       }
       ba.reorder(std::move(order));
       TRITIUM_ASSIGN(w.ba, pack_linear({&ba, 1}));
@@ -838,7 +895,8 @@ class Loader {
       Matrix both[] = {std::move(b), std::move(a)};
       TRITIUM_ASSIGN(w.ba, pack_linear(both));
     }
-    TRITIUM_ASSIGN(const Bound conv, is_gguf() ? bind(Role::delta_conv, i, {s.conv_width(), s.kernel}) : bind(Role::delta_conv, i, {s.conv_width(), 1, s.kernel}));
+    TRITIUM_ASSIGN(const Bound conv, is_gguf() ? bind(Role::delta_conv, i, {s.conv_width(), s.kernel})
+                                               : bind(Role::delta_conv, i, {s.conv_width(), 1, s.kernel}));
     const std::size_t n_taps = s.conv_width() * s.kernel;
     TRITIUM_ASSIGN(const Array<float> taps, load_vector(*conv.weight, n_taps, n_taps));
     TRITIUM_ASSIGN(w.conv, Array<float>::allocate(n_taps));
@@ -863,7 +921,8 @@ class Loader {
   };
 
   /// `apart`: the gate is needed before it is activated.
-  Result<Mlp> load_mlp(const ModelSpec& spec, const MlpRoles& roles, std::size_t i, std::size_t ffn, std::size_t expert = 0, bool apart = false) {
+  Result<Mlp> load_mlp(const ModelSpec& spec, const MlpRoles& roles, std::size_t i, std::size_t ffn,
+                       std::size_t expert = 0, bool apart = false) {
     Mlp mlp;
     if (!spec.gated_mlp) {
       TRITIUM_ASSIGN(mlp.up, load_linear(roles.up, i, ffn, spec.hidden, expert));
@@ -895,11 +954,13 @@ class Loader {
   }
 
   /// Part e of a tensor that holds all experts.
-  Result<Matrix> bind_expert(Role role, std::size_t layer, std::size_t n_experts, std::size_t n, std::size_t k, std::size_t e) {
+  Result<Matrix> bind_expert(Role role, std::size_t layer, std::size_t n_experts, std::size_t n, std::size_t k,
+                             std::size_t e) {
     Matrix matrix;
     TRITIUM_ASSIGN(matrix.bound, bind(role, layer, {n_experts, n, k}));
     if (matrix.bound.weight->type == TensorType::i2_s || ternary_ != TernaryScale::none) {
-      return make_error(Errc::unsupported, "experts cannot be BitLinears", where(*matrix.bound.weight), "a type with scales in its blocks", "another");
+      return make_error(Errc::unsupported, "experts cannot be BitLinears", where(*matrix.bound.weight),
+                        "a type with scales in its blocks", "another");
     }
     matrix.stored = {matrix.bound.weight->type, matrix.bound.weight->data, n, k};
     matrix.stored.data += e * n * matrix.stored.row_bytes();
@@ -938,7 +999,8 @@ class Loader {
     }
     if (moe.shared_ffn_dim != 0) {
       TRITIUM_ASSIGN(w.shared_router, load_linear(Role::shared_router, i, 1, spec.hidden));
-      TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::shared_gate, Role::shared_up, Role::ffn_gate_up}, i, moe.shared_ffn_dim));
+      TRITIUM_ASSIGN(Mlp mlp,
+                     load_mlp(spec, {Role::shared_gate, Role::shared_up, Role::ffn_gate_up}, i, moe.shared_ffn_dim));
       w.shared_gate_up = std::move(mlp.gate_up);
       w.shared_gate = std::move(mlp.gate);
       w.shared_up = std::move(mlp.up);
@@ -966,7 +1028,8 @@ class Loader {
 
 /// Loads and packs a model. The checkpoint is not needed afterwards.
 /// Threads: packing shares the executor. Errors: unsupported, invalid_file, out_of_memory, io.
-inline Result<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint, const LoadOptions& options, const Executor& executor) {
+inline Result<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint, const LoadOptions& options,
+                                                 const Executor& executor) {
   return no_throw([&]() -> Result<std::unique_ptr<Model>> {
     TRITIUM_ASSIGN(const Family* family, find_family(checkpoint));
     return detail::Loader(checkpoint, *family, options, executor).load();

@@ -28,13 +28,16 @@ inline Result<const EncoderDecoderFamily*> find_encoder_decoder_family(const Che
 }
 
 /// Loads and packs both stacks. The checkpoint is not needed afterwards. Errors: as load_model().
-inline Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkpoint, const LoadOptions& options, const Executor& executor) {
+inline Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkpoint, const LoadOptions& options,
+                                                        const Executor& executor) {
   return no_throw([&]() -> Result<EncoderDecoderModel> {
     TRITIUM_ASSIGN(const EncoderDecoderFamily* family, find_encoder_decoder_family(checkpoint));
     if (family == nullptr) {
-      return make_error(Errc::unsupported, "unsupported model architecture", printable_path(checkpoint.path()), "an encoder-decoder: mu or t5gemma", "another");
+      return make_error(Errc::unsupported, "unsupported model architecture", printable_path(checkpoint.path()),
+                        "an encoder-decoder: mu or t5gemma", "another");
     }
-    TRITIUM_ASSIGN(const JsonObject config, JsonObject::of(*checkpoint.config(), printable_path(checkpoint.path()) + "/config.json"));
+    TRITIUM_ASSIGN(const JsonObject config,
+                   JsonObject::of(*checkpoint.config(), printable_path(checkpoint.path()) + "/config.json"));
     TRITIUM_ASSIGN(EncoderDecoderSpec both, family->from_config(config));
     Family encoder_family{};
     encoder_family.name = family->name;

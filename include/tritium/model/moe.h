@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mixture of experts: routing, and the chosen experts' matrices in two parallel regions.
 //
-// Rows are gathered by expert, so that each expert multiplies all of its tokens at once and only chosen experts are read.
-// One token with k experts and a prompt of hundreds take the same path: a list of (expert, its rows).
+// Rows are gathered by expert, so that each expert multiplies all of its tokens at once and only chosen experts are
+// read. One token with k experts and a prompt of hundreds take the same path: a list of (expert, its rows).
 //
 //   softmax         p = softmax(s); the k largest p; weights p, or p / sum of the chosen when renormalised
 //   sparse_mixer    i1 = argmax s, w1 = exp(s_i1) / sum of exp(s_j) over j with (m - s_j) / max(|s_j|, m) <= 2 jitter;
@@ -36,7 +36,8 @@ inline float sparse_mixer_weight(const float* s, std::size_t n, std::size_t best
   for (std::size_t j = 0; j < n; ++j) {
     if (s[j] == -HUGE_VALF) continue;  // chosen before
     const float distance = (m - s[j]) / std::max(std::fabs(s[j]), m);
-    if (!(distance > 2.0f * jitter)) sum += std::exp(static_cast<double>(s[j]) - static_cast<double>(m));  // 0 / 0 keeps it
+    if (!(distance > 2.0f * jitter))
+      sum += std::exp(static_cast<double>(s[j]) - static_cast<double>(m));  // 0 / 0 keeps it
   }
   return static_cast<float>(1.0 / sum);
 }
@@ -66,7 +67,8 @@ inline void choose_experts(const MoeSpec& spec, float* s, ExpertChoice* out) {
     s[best] = -HUGE_VALF;
   }
   if (spec.router != Router::softmax_renorm) return;
-  for (std::size_t i = 0; i < spec.top_k; ++i) out[i].weight = static_cast<float>(static_cast<double>(out[i].weight) / chosen);
+  for (std::size_t i = 0; i < spec.top_k; ++i)
+    out[i].weight = static_cast<float>(static_cast<double>(out[i].weight) / chosen);
 }
 
 class Moe {
@@ -111,7 +113,9 @@ class Moe {
     const std::size_t base = shared ? m : 0;
     const std::size_t n_rows = base + m * moe.top_k;
     const auto source = [&](std::size_t r) { return r < base ? r : row_of_slot_[r - base]; };
-    const auto copy_row = [&](std::size_t r, float* out) { std::memcpy(out, x_.data() + source(r) * spec.hidden, spec.hidden * sizeof(float)); };
+    const auto copy_row = [&](std::size_t r, float* out) {
+      std::memcpy(out, x_.data() + source(r) * spec.hidden, spec.hidden * sizeof(float));
+    };
     outputs_.clear();
     if (shared) append_mlp(w.shared_gate_up, w.shared_gate, w.shared_up, 0, m, moe.shared_ffn_dim);
     for (std::size_t e = 0; e < moe.n_experts; ++e) {
@@ -128,20 +132,25 @@ class Moe {
       return &w.experts[static_cast<std::size_t>(e)];
     };
     if (shared) {
-      down(workspace, w.shared_gate ? &gate_ : nullptr, 0, m, moe.shared_ffn_dim, kernels, [&](std::size_t) { return !!w.shared_gate; },
-           [&] { append_down(w.shared_down, 0, m); });
+      down(
+          workspace, w.shared_gate ? &gate_ : nullptr, 0, m, moe.shared_ffn_dim, kernels,
+          [&](std::size_t) { return !!w.shared_gate; }, [&] { append_down(w.shared_down, 0, m); });
     }
-    down(workspace, &gate_, base, m * moe.top_k, moe.ffn_dim, kernels, [&](std::size_t r) { return static_cast<bool>(expert_of(base + r)->gate); },
-         [&] {
-           for (std::size_t e = 0; e < moe.n_experts; ++e) {
-             if (first_slot_[e] != first_slot_[e + 1]) append_down(w.experts[e].down, base + first_slot_[e], first_slot_[e + 1] - first_slot_[e], base);
-           }
-         });
+    down(
+        workspace, &gate_, base, m * moe.top_k, moe.ffn_dim, kernels,
+        [&](std::size_t r) { return static_cast<bool>(expert_of(base + r)->gate); },
+        [&] {
+          for (std::size_t e = 0; e < moe.n_experts; ++e) {
+            if (first_slot_[e] != first_slot_[e + 1])
+              append_down(w.experts[e].down, base + first_slot_[e], first_slot_[e + 1] - first_slot_[e], base);
+          }
+        });
     workspace.for_rows(m, [&](std::size_t r) {
       float* to = y + r * y_stride;
       for (std::size_t i = 0; i < moe.top_k; ++i) {  // in the order of choice: the same sum however rows were gathered
         const std::size_t slot = slot_of_choice_[r * moe.top_k + i];
-        kernels.add_scaled(out_.data() + (base + slot) * spec.hidden, choices_[r * moe.top_k + i].weight, spec.hidden, to);
+        kernels.add_scaled(out_.data() + (base + slot) * spec.hidden, choices_[r * moe.top_k + i].weight, spec.hidden,
+                           to);
       }
       if (shared) {
         const float weight = w.shared_router ? 1.0f / (1.0f + std::exp(-shared_gate_[r])) : 1.0f;
@@ -151,7 +160,9 @@ class Moe {
   }
 
   /// The experts that row r of the last run chose.
-  [[nodiscard]] std::span<const ExpertChoice> choices(std::size_t r) const { return std::span(choices_).subspan(r * spec_->moe.top_k, spec_->moe.top_k); }
+  [[nodiscard]] std::span<const ExpertChoice> choices(std::size_t r) const {
+    return std::span(choices_).subspan(r * spec_->moe.top_k, spec_->moe.top_k);
+  }
 
  private:
   void route(Workspace& workspace, const MoeWeights& w, std::size_t m) {
@@ -161,7 +172,10 @@ class Moe {
     append_outputs(outputs_, w.router, {router_.data(), m, moe.n_experts});
     if (w.shared_router) append_outputs(outputs_, w.shared_router, {shared_gate_.data(), m, 1});
     // Routing decides discretely: its input is quantised twice, so that near ties fall as in float.
-    workspace.project(m, spec.hidden, [&](std::size_t r, float* out) { std::memcpy(out, x_.data() + r * spec.hidden, spec.hidden * sizeof(float)); }, outputs_, true);
+    workspace.project(
+        m, spec.hidden,
+        [&](std::size_t r, float* out) { std::memcpy(out, x_.data() + r * spec.hidden, spec.hidden * sizeof(float)); },
+        outputs_, true);
     first_slot_.assign(moe.n_experts + 1, 0);
     for (std::size_t r = 0; r < m; ++r) {
       choose_experts(moe, router_.data() + r * moe.n_experts, choices_.data() + r * moe.top_k);
@@ -176,11 +190,13 @@ class Moe {
     }
   }
 
-  [[nodiscard]] MatrixView<float> rows_of(Array<float>& buffer, std::size_t first, std::size_t rows, std::size_t width) const {
+  [[nodiscard]] MatrixView<float> rows_of(Array<float>& buffer, std::size_t first, std::size_t rows,
+                                          std::size_t width) const {
     return {buffer.data() + first * width_, rows, width, width_};
   }
 
-  void append_mlp(const Linear& gate_up, const Linear& gate, const Linear& up, std::size_t first, std::size_t rows, std::size_t width) {
+  void append_mlp(const Linear& gate_up, const Linear& gate, const Linear& up, std::size_t first, std::size_t rows,
+                  std::size_t width) {
     const std::size_t begin = outputs_.size();
     Epilogue epilogue;
     if (!gate) epilogue.activation = spec_->activation;
@@ -203,23 +219,27 @@ class Moe {
   }
 
   template <class Gated, class Append>
-  void down(Workspace& workspace, Array<float>* gate, std::size_t first, std::size_t rows, std::size_t width, const KernelTable& kernels,
-            Gated&& gated, Append&& append) {
+  void down(Workspace& workspace, Array<float>* gate, std::size_t first, std::size_t rows, std::size_t width,
+            const KernelTable& kernels, Gated&& gated, Append&& append) {
     outputs_.clear();
     append();
-    workspace.project(rows, width, [&](std::size_t r, float* out) {
-      const float* up = mid_.data() + (first + r) * width_;
-      if (gate != nullptr && gated(r)) kernels.gate(spec_->activation, gate->data() + (first + r) * width_, up, width, out);
-      else std::memcpy(out, up, width * sizeof(float));
-    }, outputs_);
+    workspace.project(
+        rows, width,
+        [&](std::size_t r, float* out) {
+          const float* up = mid_.data() + (first + r) * width_;
+          if (gate != nullptr && gated(r))
+            kernels.gate(spec_->activation, gate->data() + (first + r) * width_, up, width, out);
+          else std::memcpy(out, up, width * sizeof(float));
+        },
+        outputs_);
   }
 
   const ModelSpec* spec_ = nullptr;
-  std::size_t width_ = 0;                     // floats from one middle row to the next
+  std::size_t width_ = 0;  // floats from one middle row to the next
   Array<float> x_, router_, mid_, gate_, out_, shared_gate_;
-  std::vector<ExpertChoice> choices_;         // (row, top_k)
-  std::vector<std::size_t> row_of_slot_;      // token of each gathered row
-  std::vector<std::size_t> slot_of_choice_;   // gathered row of each choice
+  std::vector<ExpertChoice> choices_;                // (row, top_k)
+  std::vector<std::size_t> row_of_slot_;             // token of each gathered row
+  std::vector<std::size_t> slot_of_choice_;          // gathered row of each choice
   std::vector<std::size_t> first_slot_, next_slot_;  // of each expert
   std::vector<MatmulOutput> outputs_;
 };

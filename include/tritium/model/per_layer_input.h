@@ -38,7 +38,8 @@ class PerLayerInput {
     const KernelTable& kernels = workspace.kernels();
     outputs_.clear();
     append_outputs(outputs_, w.per_layer_projection, {inputs_.data(), ids.size(), stride_});
-    workspace.project(ids.size(), n, [&](std::size_t r, float* out) { std::memcpy(out, h + r * n, n * sizeof(float)); }, outputs_);
+    workspace.project(
+        ids.size(), n, [&](std::size_t r, float* out) { std::memcpy(out, h + r * n, n * sizeof(float)); }, outputs_);
     workspace.for_rows(ids.size(), [&](std::size_t r) {
       float* input = inputs_.data() + r * stride_;
       float* token = tokens_.data() + r * stride_;
@@ -56,7 +57,8 @@ class PerLayerInput {
 
   /// branch_r = f for the rows [first, first + m) of the batch; row(r, out) produces x.
   template <class Row>
-  void run(Workspace& workspace, const LayerWeights& w, std::size_t layer, std::size_t first, std::size_t m, Row&& row, float* branch) {
+  void run(Workspace& workspace, const LayerWeights& w, std::size_t layer, std::size_t first, std::size_t m, Row&& row,
+           float* branch) {
     const std::size_t width = spec_->per_layer_dim;
     const KernelTable& kernels = workspace.kernels();
     outputs_.clear();
@@ -64,9 +66,13 @@ class PerLayerInput {
     workspace.project(m, spec_->hidden, row, outputs_);
     outputs_.clear();
     append_outputs(outputs_, w.per_layer_output, {branch, m, spec_->hidden});
-    workspace.project(m, width, [&](std::size_t r, float* out) {
-      kernels.gate(spec_->activation, gate_.data() + r * width, inputs_.data() + (first + r) * stride_ + layer * width, width, out);
-    }, outputs_);
+    workspace.project(
+        m, width,
+        [&](std::size_t r, float* out) {
+          kernels.gate(spec_->activation, gate_.data() + r * width,
+                       inputs_.data() + (first + r) * stride_ + layer * width, width, out);
+        },
+        outputs_);
     workspace.for_rows(m, [&](std::size_t r) {
       float* f = branch + r * spec_->hidden;
       kernels.rms_norm(f, w.per_layer_post_norm.weight.data(), spec_->hidden, spec_->norm_eps, f);
@@ -75,9 +81,9 @@ class PerLayerInput {
 
  private:
   const ModelSpec* spec_ = nullptr;
-  std::size_t stride_ = 0;       // layers * P
+  std::size_t stride_ = 0;        // layers * P
   Array<float> inputs_, tokens_;  // (batch, layers * P)
-  Array<float> gate_;            // (batch, P)
+  Array<float> gate_;             // (batch, P)
   std::vector<MatmulOutput> outputs_;
 };
 

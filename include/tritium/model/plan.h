@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // plan_model: what loading a checkpoint will make of it, told without touching the weights.
 //
-// Tensors are matched to the roles of their family by name, and to the packed format that the loader would choose. Sizes
-// follow from shapes alone, so a model too large for a machine is refused before its first page is read.
+// Tensors are matched to the roles of their family by name, and to the packed format that the loader would choose.
+// Sizes follow from shapes alone, so a model too large for a machine is refused before its first page is read.
 #pragma once
 
 #include "tritium/format/pack.h"
@@ -12,7 +12,7 @@ TRITIUM_NAMESPACE_BEGIN
 
 struct PlannedTensor {
   const TensorSource* source = nullptr;
-  std::optional<Role> role;          ///< empty: the family does not use it
+  std::optional<Role> role;  ///< empty: the family does not use it
   std::size_t layer = 0;
   bool is_bias = false;
   std::optional<PackFormat> format;  ///< of a matrix; empty: kept as f32 numbers, or not at all
@@ -105,7 +105,8 @@ inline Result<ModelPlan> plan_model(const Checkpoint& checkpoint, const LoadOpti
     if (is_gguf) {
       TRITIUM_ASSIGN(plan.spec, plan.family->from_gguf(*checkpoint.gguf()));
     } else {
-      TRITIUM_ASSIGN(const JsonObject config, JsonObject::of(*checkpoint.config(), printable_path(checkpoint.path()) + "/config.json"));
+      TRITIUM_ASSIGN(const JsonObject config,
+                     JsonObject::of(*checkpoint.config(), printable_path(checkpoint.path()) + "/config.json"));
       TRITIUM_ASSIGN(plan.spec, plan.family->from_config(config));
     }
     plan.spec.family = plan.family->name;
@@ -138,12 +139,14 @@ inline Result<ModelPlan> plan_model(const Checkpoint& checkpoint, const LoadOpti
 }
 
 /// About what a KV cache of `positions` takes, layers with windows counted as such.
-inline std::size_t cache_bytes(const ModelSpec& spec, std::size_t positions, std::size_t max_batch, std::size_t element_bytes) {
+inline std::size_t cache_bytes(const ModelSpec& spec, std::size_t positions, std::size_t max_batch,
+                               std::size_t element_bytes) {
   double bytes = 0;
   for (const LayerSpec& l : spec.layers) {
     if (l.mixer != Mixer::attention || l.kv_source >= 0) continue;
     const std::size_t held = l.window == 0 ? positions : std::min(positions, l.window + max_batch);
-    bytes += 2.0 * static_cast<double>(l.n_kv_heads * l.head_dim) * static_cast<double>(round_up(held, kAttentionSegment)) * static_cast<double>(element_bytes);
+    bytes += 2.0 * static_cast<double>(l.n_kv_heads * l.head_dim) *
+             static_cast<double>(round_up(held, kAttentionSegment)) * static_cast<double>(element_bytes);
   }
   return static_cast<std::size_t>(std::min(bytes, 0x1p60));
 }
@@ -151,7 +154,8 @@ inline std::size_t cache_bytes(const ModelSpec& spec, std::size_t positions, std
 /// Floats of the widest row that a token has anywhere in the graph.
 inline std::size_t widest_row(const ModelSpec& spec) {
   std::size_t widest = spec.hidden;
-  for (const LayerSpec& l : spec.layers) widest = std::max({widest, (l.n_heads + 2 * l.n_kv_heads) * l.head_dim, l.ffn_dim});
+  for (const LayerSpec& l : spec.layers)
+    widest = std::max({widest, (l.n_heads + 2 * l.n_kv_heads) * l.head_dim, l.ffn_dim});
   return widest;
 }
 

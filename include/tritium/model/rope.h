@@ -16,7 +16,8 @@ namespace detail {
 /// The dimension at which a frequency turns `rotations` times over the original context.
 inline double yarn_dimension(const RopeSpec& rope, double rotations) {
   const auto d = static_cast<double>(rope.rotary_dim);
-  return d * std::log(static_cast<double>(rope.original_context) / (rotations * 2.0 * std::numbers::pi)) / (2.0 * std::log(rope.base));
+  return d * std::log(static_cast<double>(rope.original_context) / (rotations * 2.0 * std::numbers::pi)) /
+         (2.0 * std::log(rope.base));
 }
 
 }  // namespace detail
@@ -29,7 +30,8 @@ inline double rope_base(const RopeSpec& rope, std::size_t length) {
   if (length <= rope.original_context || rope.rotary_dim <= 2) return rope.base;
   double alpha = 1.0;
   if (rope.scaling == RopeScaling::dynamic_ntk) alpha = rope.factor * n / original - (rope.factor - 1.0);
-  if (rope.scaling == RopeScaling::qwen_ntk) alpha = std::max(1.0, std::exp2(std::ceil(std::log2(n / original) + 1.0)) - 1.0);
+  if (rope.scaling == RopeScaling::qwen_ntk)
+    alpha = std::max(1.0, std::exp2(std::ceil(std::log2(n / original) + 1.0)) - 1.0);
   return rope.base * std::pow(alpha, d / (d - 2.0));
 }
 
@@ -59,7 +61,8 @@ inline Result<RopeTable> make_rope_table(const RopeSpec& rope, std::size_t lengt
           if (wavelength > original / rope.low_freq_factor) {
             f /= rope.factor;
           } else if (wavelength > original / rope.high_freq_factor) {
-            const double smooth = (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+            const double smooth =
+                (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
             f = (1.0 - smooth) * f / rope.factor + smooth * f;
           }
         }
@@ -82,13 +85,15 @@ inline Result<RopeTable> make_rope_table(const RopeSpec& rope, std::size_t lengt
         const bool use_long = rope.scaling == RopeScaling::longrope && length > rope.original_context;
         const std::vector<float>& divisor = use_long ? rope.long_divisors : rope.divisors;
         if (divisor.size() != half) {
-          return make_error(Errc::invalid_file, "rope factors", "rope scaling", std::to_string(half) + " values", std::to_string(divisor.size()));
+          return make_error(Errc::invalid_file, "rope factors", "rope scaling", std::to_string(half) + " values",
+                            std::to_string(divisor.size()));
         }
         for (std::size_t i = 0; i < half; ++i) frequency[i] /= static_cast<double>(divisor[i]);
         break;
       }
     }
-    const bool past = rope.scaling == RopeScaling::longrope && length > rope.original_context && rope.long_magnitude != 0.0;
+    const bool past =
+        rope.scaling == RopeScaling::longrope && length > rope.original_context && rope.long_magnitude != 0.0;
     return RopeTable::create(std::move(frequency), past ? rope.long_magnitude : rope.magnitude);
   });
 }

@@ -27,13 +27,13 @@ enum class Residual : std::uint8_t {
 
 enum class RopeScaling : std::uint8_t {
   none,
-  linear,        ///< angles divided by factor
-  dynamic_ntk,   ///< base grown with the length of the sequence past original_context
-  qwen_ntk,      ///< base grown in powers of two of that length (Qwen 1)
-  llama3,        ///< low frequencies divided by factor, high ones kept, a ramp between
-  yarn,          ///< a ramp over dimensions, cos and sin scaled
-  longrope,      ///< a divisor for each frequency, one set for short sequences and one for long ones, cos and sin scaled
-  divisors,      ///< a divisor for each frequency, as stored in the file
+  linear,       ///< angles divided by factor
+  dynamic_ntk,  ///< base grown with the length of the sequence past original_context
+  qwen_ntk,     ///< base grown in powers of two of that length (Qwen 1)
+  llama3,       ///< low frequencies divided by factor, high ones kept, a ramp between
+  yarn,         ///< a ramp over dimensions, cos and sin scaled
+  longrope,     ///< a divisor for each frequency, one set for short sequences and one for long ones, cos and sin scaled
+  divisors,     ///< a divisor for each frequency, as stored in the file
   proportional,  ///< the first rotated_pairs frequencies as of the whole head, the others zero
 };
 
@@ -61,7 +61,8 @@ struct RopeSpec {
   }
 };
 
-/// BitLinear layers of a checkpoint: ternary weights, and int8 activations with one scale a row that are part of the model.
+/// BitLinear layers of a checkpoint: ternary weights, and int8 activations with one scale a row that are part of the
+/// model.
 enum class TernaryScale : std::uint8_t {
   none,      ///< not BitLinears, or a file type that carries its own scale (I2_S, TQ1_0, TQ2_0)
   multiply,  ///< weight_scale is the value of one code step
@@ -78,15 +79,15 @@ enum class Mixer : std::uint8_t {
 
 /// How a mixture-of-experts layer picks experts from its router's logits s.
 enum class Router : std::uint8_t {
-  softmax,          ///< p = softmax(s), the top k, weighted by p
-  softmax_renorm,   ///< the same, weights divided by their sum
-  sparse_mixer,     ///< PhiMoE: two maxima, each weighted by a softmax over its near equals
+  softmax,         ///< p = softmax(s), the top k, weighted by p
+  softmax_renorm,  ///< the same, weights divided by their sum
+  sparse_mixer,    ///< PhiMoE: two maxima, each weighted by a softmax over its near equals
 };
 
 struct MoeSpec {
   std::size_t n_experts = 0;
   std::size_t top_k = 0;
-  std::size_t ffn_dim = 0;         ///< of one expert
+  std::size_t ffn_dim = 0;  ///< of one expert
   Router router = Router::softmax_renorm;
   float jitter = 0.01f;            ///< sparse_mixer: how near an equal is
   std::size_t shared_ffn_dim = 0;  ///< of an expert that every token uses; 0: none
@@ -98,7 +99,7 @@ struct DeltaNetSpec {
   std::size_t n_v_heads = 0;
   std::size_t k_dim = 0;
   std::size_t v_dim = 0;
-  std::size_t kernel = 4;         ///< taps of the causal convolution
+  std::size_t kernel = 4;          ///< taps of the causal convolution
   bool tiled_value_heads = false;  ///< value head v uses key head v mod n_k_heads, not v / (n_v_heads / n_k_heads)
   [[nodiscard]] std::size_t qk_width() const { return n_k_heads * k_dim; }
   [[nodiscard]] std::size_t v_width() const { return n_v_heads * v_dim; }
@@ -114,9 +115,9 @@ struct LayerSpec {
   int rope = 0;            ///< index into ModelSpec::ropes; -1: no rotation
   Mixer mixer = Mixer::attention;
   bool moe = false;
-  int kv_source = -1;      ///< reads the cache of this earlier layer and has no keys and values of its own; -1: its own
-  bool v_is_k = false;     ///< values are the keys before their norm and rotation
-  float sparsity = 0.0f;   ///< not 0: gate = max(gate - (mean + sparsity * deviation), 0) over each row
+  int kv_source = -1;     ///< reads the cache of this earlier layer and has no keys and values of its own; -1: its own
+  bool v_is_k = false;    ///< values are the keys before their norm and rotation
+  float sparsity = 0.0f;  ///< not 0: gate = max(gate - (mean + sparsity * deviation), 0) over each row
 };
 
 struct ModelSpec {
@@ -139,17 +140,18 @@ struct ModelSpec {
   float logit_cap = 0.0f;
   bool tied_head = false;
 
-  bool attention_gate = false;       ///< attention's output is multiplied by sigmoid of a gate from the same input
-  std::size_t n_streams = 0;         ///< residual streams of which a layer computes the first (model/streams.h); 0: one
-  std::size_t laurel_rank = 0;       ///< > 0: a low-rank branch beside attention: h = (h + x + N(W_r W_l x)) / sqrt(2), x = N(h)
-  std::size_t per_layer_dim = 0;     ///< > 0: each layer adds what it makes of its slice of a second embedding
-  std::size_t per_layer_vocab = 0;   ///< rows of that embedding
-  bool bidirectional = false;        ///< an encoder: the tokens of a batch all see each other; a window reaches to both sides
-  std::size_t memory_dim = 0;        ///< > 0: layers also attend to rows of this width, an encoder's result
-  bool interleaved_heads = false;    ///< query head h reads KV head h mod n_kv_heads, not h / (n_heads / n_kv_heads)
-  bool hadamard_mlp = false;         ///< the MLP's middle is rotated before its down projection (model/hadamard.h)
-  bool value_norm = false;           ///< values are RMS-normalised without a weight
-  std::size_t log_n_context = 0;     ///< > 0: queries past it are scaled by ln(position + 1) / ln(log_n_context)
+  bool attention_gate = false;  ///< attention's output is multiplied by sigmoid of a gate from the same input
+  std::size_t n_streams = 0;    ///< residual streams of which a layer computes the first (model/streams.h); 0: one
+  std::size_t laurel_rank =
+      0;  ///< > 0: a low-rank branch beside attention: h = (h + x + N(W_r W_l x)) / sqrt(2), x = N(h)
+  std::size_t per_layer_dim = 0;    ///< > 0: each layer adds what it makes of its slice of a second embedding
+  std::size_t per_layer_vocab = 0;  ///< rows of that embedding
+  bool bidirectional = false;  ///< an encoder: the tokens of a batch all see each other; a window reaches to both sides
+  std::size_t memory_dim = 0;  ///< > 0: layers also attend to rows of this width, an encoder's result
+  bool interleaved_heads = false;  ///< query head h reads KV head h mod n_kv_heads, not h / (n_heads / n_kv_heads)
+  bool hadamard_mlp = false;       ///< the MLP's middle is rotated before its down projection (model/hadamard.h)
+  bool value_norm = false;         ///< values are RMS-normalised without a weight
+  std::size_t log_n_context = 0;   ///< > 0: queries past it are scaled by ln(position + 1) / ln(log_n_context)
   TernaryScale ternary = TernaryScale::none;  ///< linear layers are BitLinears: what is stored beside their codes
 
   std::vector<RopeSpec> ropes;
@@ -157,7 +159,8 @@ struct ModelSpec {
   MoeSpec moe;
   DeltaNetSpec delta_net;
 
-  std::size_t draft_layers = 0;  ///< layers that the file has behind the last one, for predicting more than one token: not loaded
+  std::size_t draft_layers =
+      0;  ///< layers that the file has behind the last one, for predicting more than one token: not loaded
 
   std::vector<std::int32_t> eos;  ///< ids that end a text, where the file says so
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Speculation: a small model proposes tokens, the large one checks all of them in one pass. Greedy, and exactly as without.
+// Speculation: a small model proposes tokens, the large one checks all of them in one pass. Greedy, and exactly as
+// without.
 //
 //   draft:  t_1 .. t_m, each its likeliest;   target: logits of the last token and t_1 .. t_m in one batch
 //   t_i is kept while it is the target's own choice; the first that is not is replaced by it
-// A batch gives the same bits as its tokens one by one, so what comes out is what the target alone would have said; only the
-// number of its passes changes. Source: Leviathan et al. 2023 (speculative decoding), its greedy case.
+// A batch gives the same bits as its tokens one by one, so what comes out is what the target alone would have said;
+// only the number of its passes changes. Source: Leviathan et al. 2023 (speculative decoding), its greedy case.
 #pragma once
 
 #include <algorithm>
@@ -21,15 +22,19 @@ class Speculation {
   static Result<Speculation> create(Decoder& target, Decoder& draft, std::size_t drafted) {
     return no_throw([&]() -> Result<Speculation> {
       if (target.model().spec.vocab != draft.model().spec.vocab) {
-        return make_error(Errc::invalid_argument, "vocabularies differ", "draft", std::to_string(target.model().spec.vocab), std::to_string(draft.model().spec.vocab));
+        return make_error(Errc::invalid_argument, "vocabularies differ", "draft",
+                          std::to_string(target.model().spec.vocab), std::to_string(draft.model().spec.vocab));
       }
       for (const Decoder* decoder : {&target, &draft}) {
         for (const LayerSpec& l : decoder->model().spec.layers) {
-          if (l.mixer != Mixer::attention) return Error{Errc::invalid_argument, "speculation needs models that can forget tokens: a recurrent layer cannot"};
+          if (l.mixer != Mixer::attention)
+            return Error{Errc::invalid_argument,
+                         "speculation needs models that can forget tokens: a recurrent layer cannot"};
         }
       }
       if (drafted == 0 || drafted + 1 > std::min(target.max_batch(), draft.max_batch())) {
-        return make_error(Errc::invalid_argument, "drafted tokens", "draft", "1 to " + std::to_string(std::min(target.max_batch(), draft.max_batch()) - 1),
+        return make_error(Errc::invalid_argument, "drafted tokens", "draft",
+                          "1 to " + std::to_string(std::min(target.max_batch(), draft.max_batch()) - 1),
                           std::to_string(drafted));
       }
       Speculation s;
@@ -41,8 +46,8 @@ class Speculation {
     });
   }
 
-  /// Appends at least one token to `ids`, and what else the draft guessed right. All but the last of `ids` may be in the caches.
-  /// Errors: as Decoder::forward().
+  /// Appends at least one token to `ids`, and what else the draft guessed right. All but the last of `ids` may be in
+  /// the caches. Errors: as Decoder::forward().
   Status step(std::vector<std::int32_t>& ids) {
     const std::size_t vocab = target_->model().spec.vocab;
     const std::size_t known = ids.size();
@@ -65,7 +70,8 @@ class Speculation {
     accepted_ += kept;
     for (Decoder* decoder : {target_, draft_}) {  // what was read of wrong guesses
       const std::size_t valid = std::min(decoder->position(), ids.size() - 1);
-      if (!decoder->rewind(valid) && !decoder->rewind(0)) return Error{Errc::invalid_argument, "the cache cannot go back"};
+      if (!decoder->rewind(valid) && !decoder->rewind(0))
+        return Error{Errc::invalid_argument, "the cache cannot go back"};
     }
     return {};
   }
@@ -79,7 +85,8 @@ class Speculation {
     while (decoder.position() < ids.size()) {
       const std::size_t n = std::min(ids.size() - decoder.position(), decoder.max_batch());
       const bool last = decoder.position() + n == ids.size();
-      TRITIUM_TRY(decoder.forward(std::span(ids).subspan(decoder.position(), n), last ? wanted : Decoder::Logits::none, logits_.data()));
+      TRITIUM_TRY(decoder.forward(std::span(ids).subspan(decoder.position(), n), last ? wanted : Decoder::Logits::none,
+                                  logits_.data()));
     }
     return {};
   }

@@ -2,9 +2,9 @@
 // Streams: AltUp, several residual streams of which a layer computes one and predicts and corrects the others.
 //
 //   begin     x_0 = e,  x_a = P_a e at the magnitude of e
-//   predict   x_a += sum_b c[a][b] x_b,  c = (W_p m)[a * A + b],  m = tanh(W_r RMS(x_0) / hidden);  the layer works on x_0
-//   correct   x_a += k_a (y - x_0),  k = W_c m' + 1,  m' of the layer's result y
-//   end       h = mean of x_0 and U_a x_a at the magnitude of x_0
+//   predict   x_a += sum_b c[a][b] x_b,  c = (W_p m)[a * A + b],  m = tanh(W_r RMS(x_0) / hidden);  the layer works on
+//   x_0 correct   x_a += k_a (y - x_0),  k = W_c m' + 1,  m' of the layer's result y end       h = mean of x_0 and U_a
+//   x_a at the magnitude of x_0
 // A magnitude is the root of the mean square. Every row is computed alone: batches do not change its bits.
 // Source: transformers modeling_gemma3n.py; Baykal et al. 2023 (alternating updates).
 #pragma once
@@ -40,8 +40,10 @@ class Streams {
   void begin(Workspace& workspace, const Weights& w, const float* h, std::size_t m) {
     const std::size_t n = spec_->hidden;
     outputs_.clear();
-    for (std::size_t a = 1; a < spec_->n_streams; ++a) append_outputs(outputs_, w.stream_project[a - 1], {row(a, 0), m, n});
-    workspace.project(m, n, [&](std::size_t r, float* out) { std::memcpy(out, h + r * n, n * sizeof(float)); }, outputs_);
+    for (std::size_t a = 1; a < spec_->n_streams; ++a)
+      append_outputs(outputs_, w.stream_project[a - 1], {row(a, 0), m, n});
+    workspace.project(
+        m, n, [&](std::size_t r, float* out) { std::memcpy(out, h + r * n, n * sizeof(float)); }, outputs_);
     workspace.for_rows(m, [&](std::size_t r) {
       std::memcpy(row(0, r), h + r * n, n * sizeof(float));
       for (std::size_t a = 1; a < spec_->n_streams; ++a) to_magnitude(workspace.kernels(), row(a, r), row(0, r));
@@ -93,7 +95,8 @@ class Streams {
     for (std::size_t a = 1; a < spec_->n_streams; ++a) {
       outputs_.clear();
       append_outputs(outputs_, w.stream_unproject[a - 1], {y_.data() + (a * max_batch_ + first) * n, m, n});
-      workspace.project(m, n, [&](std::size_t r, float* out) { std::memcpy(out, row(a, first + r), n * sizeof(float)); }, outputs_);
+      workspace.project(
+          m, n, [&](std::size_t r, float* out) { std::memcpy(out, row(a, first + r), n * sizeof(float)); }, outputs_);
     }
     workspace.for_rows(m, [&](std::size_t r) {
       float* to = h + (first + r) * n;
@@ -123,10 +126,13 @@ class Streams {
     const std::size_t n = spec_->hidden;
     outputs_.clear();
     append_outputs(outputs_, w.router, {modalities_.data(), m, spec_->n_streams});
-    workspace.project(m, n, [&](std::size_t r, float* out) {
-      workspace.kernels().rms_norm(source(r), w.router_norm.weight.data(), n, spec_->norm_eps, out);
-      workspace.kernels().scale(out, 1.0f / static_cast<float>(n), n);
-    }, outputs_, true);
+    workspace.project(
+        m, n,
+        [&](std::size_t r, float* out) {
+          workspace.kernels().rms_norm(source(r), w.router_norm.weight.data(), n, spec_->norm_eps, out);
+          workspace.kernels().scale(out, 1.0f / static_cast<float>(n), n);
+        },
+        outputs_, true);
     for (std::size_t i = 0; i < m * spec_->n_streams; ++i) modalities_[i] = std::tanh(modalities_[i]);
   }
 

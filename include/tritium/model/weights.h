@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights: the tensors of a model by role, packed, and already in the one form the graph knows.
 //
-// Canonical form: row permutations undone, zero-centred norm weights with their one added, fused matrices split by rows,
-// scales ready to multiply. What a model does not have is empty, and the graph skips it.
+// Canonical form: row permutations undone, zero-centred norm weights with their one added, fused matrices split by
+// rows, scales ready to multiply. What a model does not have is empty, and the graph skips it.
 #pragma once
 
 #include <memory>
@@ -44,7 +44,7 @@ struct ExpertWeights {
 };
 
 struct MoeWeights {
-  Linear router;         ///< (n_experts, hidden)
+  Linear router;  ///< (n_experts, hidden)
   std::vector<ExpertWeights> experts;
   Linear shared_router;  ///< (1, hidden): sigmoid of it weighs the shared expert; empty: weight 1
   Linear shared_gate_up, shared_gate, shared_up, shared_down;
@@ -64,7 +64,7 @@ struct DeltaNetWeights {
 
 /// How residual streams are predicted and corrected.
 struct AltUpWeights {
-  Linear router;           ///< (streams, hidden)
+  Linear router;  ///< (streams, hidden)
   Norm router_norm;
   Array<float> predict;    ///< (streams * streams, streams)
   Array<float> correct;    ///< (streams, streams)
@@ -81,8 +81,8 @@ struct CrossWeights {
 };
 
 struct LayerWeights {
-  Norm attn_norm;       ///< before attention (and, in a parallel layer, before the MLP)
-  Linear qkv;           ///< rows: n_heads * head_dim of q, then n_kv_heads * head_dim of k, of v; a gate's rows last
+  Norm attn_norm;  ///< before attention (and, in a parallel layer, before the MLP)
+  Linear qkv;      ///< rows: n_heads * head_dim of q, then n_kv_heads * head_dim of k, of v; a gate's rows last
   DeltaNetWeights delta_net;
   Norm q_norm, k_norm;  ///< (head_dim), applied to each head
   Norm attn_sub_norm;   ///< (n_heads * head_dim), before the output projection
@@ -93,7 +93,7 @@ struct LayerWeights {
   Linear gate, up;      ///< apart, when their formats differ; without a gate only `up`
   Norm ffn_sub_norm;    ///< (ffn_dim), before the down projection
   Linear down;
-  MoeWeights moe;       ///< instead of gate, up and down
+  MoeWeights moe;  ///< instead of gate, up and down
   Norm ffn_post_norm;
   CrossWeights cross;
   AltUpWeights altup;
@@ -108,11 +108,11 @@ struct Weights {
   PackedMatrix embedding;  ///< (vocab, hidden); the head too when it is tied and no other is given
   std::vector<LayerWeights> layers;
   Norm output_norm;
-  Linear head;  ///< empty: the embedding
-  PackedMatrix per_layer_embedding;  ///< (per_layer_vocab, layers * per_layer_dim)
-  std::size_t per_layer_rows = 0;    ///< of it that ids have; later ids read row 0
-  Linear per_layer_projection;       ///< (layers * per_layer_dim, hidden)
-  Norm per_layer_norm;               ///< (per_layer_dim)
+  Linear head;                                           ///< empty: the embedding
+  PackedMatrix per_layer_embedding;                      ///< (per_layer_vocab, layers * per_layer_dim)
+  std::size_t per_layer_rows = 0;                        ///< of it that ids have; later ids read row 0
+  Linear per_layer_projection;                           ///< (layers * per_layer_dim, hidden)
+  Norm per_layer_norm;                                   ///< (per_layer_dim)
   std::vector<Linear> stream_project, stream_unproject;  ///< (hidden, hidden) for each stream but the first
   std::size_t experts_per_token = 0;
   /// Calls f(matrix) for every packed matrix that there is.
@@ -130,11 +130,30 @@ struct Weights {
       for (const Linear& linear : *streams) visit_linear(linear);
     }
     for (const LayerWeights& l : layers) {
-      for (const Linear* linear :
-           {&l.qkv, &l.attn_output, &l.gate_up, &l.gate, &l.up, &l.down, &l.delta_net.qkv, &l.delta_net.z, &l.delta_net.ba,
-            &l.delta_net.out, &l.cross.q, &l.cross.kv, &l.cross.out, &l.altup.router, &l.laurel_left, &l.laurel_right,
-            &l.per_layer_gate, &l.per_layer_output, &l.moe.router, &l.moe.shared_router, &l.moe.shared_gate_up,
-            &l.moe.shared_gate, &l.moe.shared_up, &l.moe.shared_down}) {
+      for (const Linear* linear : {&l.qkv,
+                                   &l.attn_output,
+                                   &l.gate_up,
+                                   &l.gate,
+                                   &l.up,
+                                   &l.down,
+                                   &l.delta_net.qkv,
+                                   &l.delta_net.z,
+                                   &l.delta_net.ba,
+                                   &l.delta_net.out,
+                                   &l.cross.q,
+                                   &l.cross.kv,
+                                   &l.cross.out,
+                                   &l.altup.router,
+                                   &l.laurel_left,
+                                   &l.laurel_right,
+                                   &l.per_layer_gate,
+                                   &l.per_layer_output,
+                                   &l.moe.router,
+                                   &l.moe.shared_router,
+                                   &l.moe.shared_gate_up,
+                                   &l.moe.shared_gate,
+                                   &l.moe.shared_up,
+                                   &l.moe.shared_down}) {
         visit_linear(*linear);
       }
       for (const ExpertWeights& expert : l.moe.experts) {
@@ -151,14 +170,35 @@ struct Weights {
     for (const LayerWeights& layer : layers) {
       const DeltaNetWeights& d = layer.delta_net;
       const MoeWeights& m = layer.moe;
-      for (const Linear* linear : {&layer.qkv, &layer.attn_output, &layer.gate_up, &layer.gate, &layer.up, &layer.down, &d.qkv, &d.z, &d.ba,
-                                   &d.out, &layer.cross.q, &layer.cross.out, &layer.altup.router, &layer.laurel_left, &layer.laurel_right,
-                                   &layer.per_layer_gate, &layer.per_layer_output, &m.router, &m.shared_router, &m.shared_gate_up, &m.shared_gate, &m.shared_up, &m.shared_down}) {
+      for (const Linear* linear : {&layer.qkv,
+                                   &layer.attn_output,
+                                   &layer.gate_up,
+                                   &layer.gate,
+                                   &layer.up,
+                                   &layer.down,
+                                   &d.qkv,
+                                   &d.z,
+                                   &d.ba,
+                                   &d.out,
+                                   &layer.cross.q,
+                                   &layer.cross.out,
+                                   &layer.altup.router,
+                                   &layer.laurel_left,
+                                   &layer.laurel_right,
+                                   &layer.per_layer_gate,
+                                   &layer.per_layer_output,
+                                   &m.router,
+                                   &m.shared_router,
+                                   &m.shared_gate_up,
+                                   &m.shared_gate,
+                                   &m.shared_up,
+                                   &m.shared_down}) {
         bytes += linear->bytes();
       }
       if (m) {  // experts are alike: the ones chosen cost what the first ones do
         for (std::size_t e = 0; e < std::min(experts_per_token, m.experts.size()); ++e) {
-          for (const Linear* linear : {&m.experts[e].gate_up, &m.experts[e].gate, &m.experts[e].up, &m.experts[e].down}) bytes += linear->bytes();
+          for (const Linear* linear : {&m.experts[e].gate_up, &m.experts[e].gate, &m.experts[e].up, &m.experts[e].down})
+            bytes += linear->bytes();
         }
       }
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workspace: the buffers of one decoding session, sized once for its largest batch, and the projection that uses them.
 //
-// A projection is the unit of the graph: rows that somebody produces (a norm of the residual, merged attention, a gate),
-// turned into the forms the weights read, times one or more matrices. With a few rows every thread produces all of them
-// for itself, which costs less than a barrier; with many, threads share the rows first and the panels then.
+// A projection is the unit of the graph: rows that somebody produces (a norm of the residual, merged attention, a
+// gate), turned into the forms the weights read, times one or more matrices. With a few rows every thread produces all
+// of them for itself, which costs less than a barrier; with many, threads share the rows first and the panels then.
 #pragma once
 
 #include <span>
@@ -96,7 +96,8 @@ inline void append_output(std::vector<MatmulOutput>& outputs, const PackedMatrix
 }
 
 /// The outputs of a stack of matrices into consecutive columns of y.
-inline void append_outputs(std::vector<MatmulOutput>& outputs, const Linear& linear, MatrixView<float> y, Epilogue epilogue = {}) {
+inline void append_outputs(std::vector<MatmulOutput>& outputs, const Linear& linear, MatrixView<float> y,
+                           Epilogue epilogue = {}) {
   std::size_t column = 0;
   for (const PackedMatrix& part : linear.parts) {
     MatmulOutput out;

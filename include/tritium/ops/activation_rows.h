@@ -32,7 +32,8 @@ class ActivationRows {
     ActivationRows rows;
     TRITIUM_ASSIGN(rows.f32_, Array<float>::allocate(m * k));
     TRITIUM_ASSIGN(rows.row_memory_, AlignedBuffer::allocate(std::max(q8_bytes(m, k, 0), q8_bytes(2 * m, fine_k, 0))));
-    TRITIUM_ASSIGN(rows.group_memory_, AlignedBuffer::allocate(std::max(q8_bytes(m, k, 32), q8_bytes(2 * m, fine_k, 32))));
+    TRITIUM_ASSIGN(rows.group_memory_,
+                   AlignedBuffer::allocate(std::max(q8_bytes(m, k, 32), q8_bytes(2 * m, fine_k, 32))));
     return rows;
   }
 
@@ -54,7 +55,9 @@ class ActivationRows {
     if (forms.q8_group) quantize(kernels, q8_group_, r, out);
   }
 
-  [[nodiscard]] MatmulInput view() const { return {m_, k_, parts_, {f32_.data(), m_, k_}, q8_row_.view(), q8_group_.view()}; }
+  [[nodiscard]] MatmulInput view() const {
+    return {m_, k_, parts_, {f32_.data(), m_, k_}, q8_row_.view(), q8_group_.view()};
+  }
 
  private:
   void quantize(const KernelTable& kernels, const Q8Rows& rows, std::size_t r, float* x) {
@@ -62,7 +65,8 @@ class ActivationRows {
     if (parts_ == 1) return;
     const std::int8_t* codes = rows.codes + 2 * r * rows.stride;
     const float* scales = rows.scales + 2 * r * rows.groups;
-    for (std::size_t i = 0; i < k_; ++i) x[i] -= scales[rows.group == 0 ? 0 : i / rows.group] * static_cast<float>(codes[i]);
+    for (std::size_t i = 0; i < k_; ++i)
+      x[i] -= scales[rows.group == 0 ? 0 : i / rows.group] * static_cast<float>(codes[i]);
     kernels.quantize_rows(x, 0, rows, 2 * r + 1, 2 * r + 2);
   }
 
@@ -75,7 +79,8 @@ class ActivationRows {
 /// y = epilogue(x W^T): x (m, k) floats, W (n, k) packed, y (m, n). Quantises x as the format of W wants it.
 /// Takes memory for the quantised rows on every call; where that matters, keep an ActivationRows.
 /// Errors: invalid_argument (shapes), out_of_memory.
-inline Status matmul(OpContext& context, MatrixView<const float> x, const PackedMatrix& w, MatrixView<float> y, const Epilogue& epilogue = {}) {
+inline Status matmul(OpContext& context, MatrixView<const float> x, const PackedMatrix& w, MatrixView<float> y,
+                     const Epilogue& epilogue = {}) {
   MatmulOutput out;
   out.w = &w;
   out.y = y;

@@ -41,11 +41,21 @@ inline Result<IsaChoice> active_isa() {
 
 class OpContext {
  public:
+  /// With the tier that serves. Headers alone: with the kernels of kFormats only, or of the whole catalogue.
   /// Errors: unsupported (see active_isa), invalid_argument (no threads), out_of_range, out_of_memory.
+#if TRITIUM_DISPATCH
   static Result<OpContext> create(const Executor& executor = {}) {
     TRITIUM_ASSIGN(const IsaChoice choice, active_isa());
     return create(*kernel_table(choice.tier), executor);
   }
+#else
+  template <PackFormat... kFormats>
+  static Result<OpContext> create(const Executor& executor = {}) {
+    const Result<IsaChoice> choice = active_isa();
+    if (!choice.ok()) return choice.error();
+    return create(static_kernels<kFormats...>(), executor);
+  }
+#endif
   static Result<OpContext> create(const KernelTable& kernels, const Executor& executor) {
     if (executor.n_threads == 0) {
       return make_error(Errc::invalid_argument, "bad thread count", "executor", "at least 1", "0");

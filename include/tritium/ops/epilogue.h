@@ -17,9 +17,9 @@ struct Epilogue {
   Activation activation = Activation::none;
   /// Panels come in pairs (gate, up): output 16i + r is activation(gate) * up, so y has n / 2 columns.
   bool gated = false;
-  float scale = 1.0f;                ///< multiplies the activated value
-  const float* residual = nullptr;   ///< (m, n) added last, may be y itself; or null
-  std::size_t residual_stride = 0;   ///< elements from one row to the next
+  float scale = 1.0f;               ///< multiplies the activated value
+  const float* residual = nullptr;  ///< (m, n) added last, may be y itself; or null
+  std::size_t residual_stride = 0;  ///< elements from one row to the next
 };
 
 TRITIUM_SEAM_END

@@ -81,9 +81,9 @@ inline CpuFeatures probe_cpu() {
   const bool has_avx = bit(c, 28), has_fma = bit(c, 12), has_f16c = bit(c, 29);
   if (!osxsave) return f;
   const std::uint64_t xcr0 = read_xcr0();
-  const bool ymm = (xcr0 & 0x6) == 0x6;             // SSE and AVX state
-  const bool zmm = (xcr0 & 0xE6) == 0xE6;           // and opmask, upper ZMM, high ZMM
-  const bool tiles = (xcr0 & 0x60000) == 0x60000;   // tile configuration and data
+  const bool ymm = (xcr0 & 0x6) == 0x6;            // SSE and AVX state
+  const bool zmm = (xcr0 & 0xE6) == 0xE6;          // and opmask, upper ZMM, high ZMM
+  const bool tiles = (xcr0 & 0x60000) == 0x60000;  // tile configuration and data
   f.avx = ymm && has_avx;
   f.fma = ymm && has_fma;
   f.f16c = ymm && has_f16c;
@@ -179,24 +179,25 @@ inline Result<IsaChoice> choose_isa(const char* pinned) {
       for (const TierInfo& t : kTiers) names.append(names.empty() ? "" : ", ").append(t.name);
       return make_error(Errc::unsupported, "unknown instruction-set tier", "isa", "one of " + names, pinned);
     }
-    if (kernel_table(wanted->tier) == nullptr) {
+    if (!tier_is_compiled(wanted->tier)) {
       return make_error(Errc::unsupported, "instruction-set tier is not compiled in", "isa", "a compiled tier", pinned);
     }
     if (!cpu_has(wanted->tier)) {
-      return make_error(Errc::unsupported, "this CPU lacks the instruction-set tier", "isa", wanted->needs, "a CPU without it");
+      return make_error(Errc::unsupported, "this CPU lacks the instruction-set tier", "isa", wanted->needs,
+                        "a CPU without it");
     }
     return IsaChoice{wanted->tier, "pinned"};
   }
   for (std::size_t i = kTierCount; i-- > 0;) {
     const Tier tier = kTiers[i].tier;
-    if (kernel_table(tier) != nullptr && cpu_has(tier)) return IsaChoice{tier, "the best tier that this CPU has"};
+    if (tier_is_compiled(tier) && cpu_has(tier)) return IsaChoice{tier, "the best tier that this CPU has"};
   }
   return make_error(Errc::unsupported, "no compiled instruction-set tier runs on this CPU", "isa");
 }
 
 /// Why a tier does not serve on this machine: "" when it could.
 inline std::string why_not(Tier tier) {
-  if (kernel_table(tier) == nullptr) return "not compiled in";
+  if (!tier_is_compiled(tier)) return "not compiled in";
   if (!cpu_has(tier)) return std::string("this CPU lacks ").append(info(tier).needs);
   return "";
 }

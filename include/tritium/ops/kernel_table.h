@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // KernelTable: what one instruction-set tier offers, as plain function pointers over plain structs.
 //
-// This is the seam between ops/ (shape checks, threads, which format) and simd/ (code compiled once per tier). In static
-// mode there is one table, built from the headers; in dispatch mode tritium::kernels holds one per tier.
+// This is the seam between ops/ (shape checks, threads, which format) and simd/ (code compiled once per tier). In
+// static mode there is one table, built from the headers; in dispatch mode tritium::kernels holds one per tier.
 #pragma once
 
 #include "tritium/core/executor.h"
@@ -18,12 +18,12 @@ struct MatmulArgs {
   std::size_t panel_bytes = 0;
   std::size_t n = 0;
   std::size_t k = 0;
-  std::size_t m = 0;               ///< rows of x
+  std::size_t m = 0;  ///< rows of x
   /// Rows of x that are added to make one row of y: 2 when each row comes as codes and codes of what those left over,
   /// which is 15 bits of activation for two dot products. m is a multiple of it.
   std::size_t x_parts = 1;
-  Q8View x;                        ///< quantised formats
-  const float* x_f32 = nullptr;    ///< float formats: (m, k), rows x_stride apart
+  Q8View x;                      ///< quantised formats
+  const float* x_f32 = nullptr;  ///< float formats: (m, k), rows x_stride apart
   std::size_t x_stride = 0;
   float* y = nullptr;
   std::size_t y_stride = 0;
@@ -41,11 +41,13 @@ TRITIUM_NAMESPACE_BEGIN
 inline constexpr std::size_t kPrefillRows = 144;
 /// Outputs computed together from unpacked weights: four panels.
 inline constexpr std::size_t kPrefillPanels = 4;
-/// Inputs unpacked at once: 4 panels x 16 x 4096 bytes = 256 KiB, in the second-level cache beside 128 rows of activations.
+/// Inputs unpacked at once: 4 panels x 16 x 4096 bytes = 256 KiB, in the second-level cache beside 128 rows of
+/// activations.
 inline constexpr std::size_t kPrefillInputs = 4096;
 
 constexpr std::size_t matmul_scratch_bytes() {
-  const std::size_t unpacked = kPrefillPanels * (kPrefillInputs * kPanelRows + kPrefillInputs / 16 * 2 * kLineBytes) + 4096;
+  const std::size_t unpacked =
+      kPrefillPanels * (kPrefillInputs * kPanelRows + kPrefillInputs / 16 * 2 * kLineBytes) + 4096;
   const std::size_t sums = (kPrefillRows + 32) * kPrefillPanels * kPanelRows * sizeof(float);
   const std::size_t starts = 32 * (kPrefillInputs / 16) * sizeof(std::int32_t);
   return round_up(unpacked, kLineBytes) + sums + starts;
@@ -58,10 +60,10 @@ TRITIUM_NAMESPACE_END
 TRITIUM_SEAM_BEGIN
 
 struct AttentionQuery {
-  const float* q = nullptr;  ///< (head_dim)
-  float* out = nullptr;      ///< (value_stride) sum of p_j v_j
-  float* max = nullptr;      ///< largest score, at least -1e30
-  float* sum = nullptr;      ///< sum of p_j
+  const float* q = nullptr;   ///< (head_dim)
+  float* out = nullptr;       ///< (value_stride) sum of p_j v_j
+  float* max = nullptr;       ///< largest score, at least -1e30
+  float* sum = nullptr;       ///< sum of p_j
   std::size_t first_key = 0;  ///< live positions [first_key, last_key)
   std::size_t last_key = 0;
 };
@@ -96,12 +98,14 @@ struct DeltaStep {
 struct KernelTable {
   const char* tier = nullptr;
   MatmulFn matmul[kPackFormatCount] = {};
-  void (*quantize_rows)(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first, std::size_t last) = nullptr;
+  void (*quantize_rows)(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first,
+                        std::size_t last) = nullptr;
   void (*attention)(const AttentionArgs& args) = nullptr;
-  void (*attention_merge)(float* max, float* sum, float* out, float segment_max, float segment_sum, const float* segment_out,
-                          std::size_t n) = nullptr;
+  void (*attention_merge)(float* max, float* sum, float* out, float segment_max, float segment_sum,
+                          const float* segment_out, std::size_t n) = nullptr;
   void (*rms_norm)(const float* x, const float* weight, std::size_t n, float eps, float* y) = nullptr;
-  void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t n, float eps, float* y) = nullptr;
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t n, float eps,
+                     float* y) = nullptr;
   void (*rope_half)(float* x, const float* cosine, const float* sine, std::size_t half) = nullptr;
   void (*gate)(Activation activation, const float* gate, const float* up, std::size_t n, float* y) = nullptr;
   void (*add_scaled)(const float* x, float scale, std::size_t n, float* y) = nullptr;
@@ -115,25 +119,41 @@ struct KernelTable {
   bool (*all_finite)(const float* x, std::size_t n) = nullptr;
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, bool half, void* out) = nullptr;
   void (*delta_rule)(const DeltaStep& step) = nullptr;
-  void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n, float* out) = nullptr;
-  /// Limits of the machine, for benchmarks: multiply-adds of the dot product in registers, and reading streams of memory.
+  void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n,
+                    float* out) = nullptr;
+  /// Limits of the machine, for benchmarks: multiply-adds of the dot product in registers, and reading streams of
+  /// memory.
   std::size_t (*dot_loop)(std::size_t iterations, std::int32_t* sink) = nullptr;
-  void (*read_streams)(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams, std::uint8_t* sink) = nullptr;
+  void (*read_streams)(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams,
+                       std::uint8_t* sink) = nullptr;
 };
 
-/// In order of preference within an architecture. The first one proves the kernels of matrix units on CPUs that have none
-/// and serves only when it is pinned.
-enum class Tier : std::uint8_t { amx_emulated, portable, avx2, avx2_vnni, avx512, avx512_vnni, amx, neon, neon_dotprod, neon_i8mm };
+/// In order of preference within an architecture. The first one proves the kernels of matrix units on CPUs that have
+/// none and serves only when it is pinned.
+enum class Tier : std::uint8_t {
+  amx_emulated,
+  portable,
+  avx2,
+  avx2_vnni,
+  avx512,
+  avx512_vnni,
+  amx,
+  neon,
+  neon_dotprod,
+  neon_i8mm
+};
 
-/// The kernels of a tier, or null when the tier was not compiled in.
 #if TRITIUM_DISPATCH
-const KernelTable* kernel_table(Tier tier);  // tritium::kernels defines it
-#else
-inline const KernelTable* kernel_table(Tier tier);
+/// The kernels of a tier, or null when the tier was not compiled in. Defined by tritium::kernels.
+const KernelTable* kernel_table(Tier tier);
 #endif
 
 TRITIUM_SEAM_END
 
-#if !TRITIUM_DISPATCH
+#if TRITIUM_DISPATCH
+TRITIUM_NAMESPACE_BEGIN
+inline bool tier_is_compiled(Tier tier) { return kernel_table(tier) != nullptr; }
+TRITIUM_NAMESPACE_END
+#else
 #include "tritium/simd/static_table.h"
 #endif

@@ -19,7 +19,7 @@ TRITIUM_NAMESPACE_BEGIN
 struct MatmulInput {
   std::size_t m = 0;  ///< rows of the outputs
   std::size_t k = 0;
-  std::size_t parts = 1;  ///< quantised rows that are added to make one, see MatmulArgs::x_parts
+  std::size_t parts = 1;        ///< quantised rows that are added to make one, see MatmulArgs::x_parts
   MatrixView<const float> f32;  ///< float formats
   Q8View q8_row;                ///< row-scaled formats
   Q8View q8_group;              ///< formats with groups
@@ -70,8 +70,8 @@ inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std
   return args;
 }
 
-/// Rows of one task when there are many: their activations stay in the second-level cache while panels pass by. A multiple
-/// of the tile heights 3 and 6; an even one, so that fine activations keep their pairs.
+/// Rows of one task when there are many: their activations stay in the second-level cache while panels pass by. A
+/// multiple of the tile heights 3 and 6; an even one, so that fine activations keep their pairs.
 constexpr std::size_t task_rows(std::size_t m, std::size_t parts) {
   constexpr std::size_t kMost = kPrefillRows;
   const std::size_t blocks = div_up(m * parts, kMost);
@@ -81,7 +81,8 @@ constexpr std::size_t task_rows(std::size_t m, std::size_t parts) {
 }  // namespace detail
 
 /// The share of thread `t` of a region with few rows: a contiguous run of panels, by bytes, over all outputs.
-inline void matmul_share(OpContext& context, const MatmulInput& x, std::span<const MatmulOutput> outputs, std::size_t t) {
+inline void matmul_share(OpContext& context, const MatmulInput& x, std::span<const MatmulOutput> outputs,
+                         std::size_t t) {
   std::size_t total = 0;
   for (const MatmulOutput& out : outputs) total += out.w->bytes();
   const std::size_t n = context.n_threads();
@@ -97,8 +98,8 @@ inline void matmul_share(OpContext& context, const MatmulInput& x, std::span<con
     const std::size_t end = std::min(units, to <= at ? 0 : div_up(to - at, unit));
     const std::size_t rows = out.rows_of(x.m);
     if (begin < end && rows != 0) {
-      context.kernels().matmul[static_cast<std::size_t>(out.w->format())](detail::matmul_args(x, out, 0, rows), begin * per, end * per,
-                                                                          context.scratch(t));
+      context.kernels().matmul[static_cast<std::size_t>(out.w->format())](detail::matmul_args(x, out, 0, rows),
+                                                                          begin * per, end * per, context.scratch(t));
     }
     at += units * unit;
   }
@@ -110,9 +111,9 @@ struct MatmulQueue {
 };
 
 /// Takes tasks of four panels by detail::task_rows() rows from the queue until none is left.
-inline void matmul_drain(OpContext& context, const MatmulInput& x, std::span<const MatmulOutput> outputs, MatmulQueue& queue,
-                         std::size_t t) {
-  std::size_t i = 0;          // the output under way
+inline void matmul_drain(OpContext& context, const MatmulInput& x, std::span<const MatmulOutput> outputs,
+                         MatmulQueue& queue, std::size_t t) {
+  std::size_t i = 0;           // the output under way
   std::size_t first_task = 0;  // of that output
   for (;;) {
     std::size_t task = queue.next.fetch_add(1, std::memory_order_relaxed);
@@ -133,7 +134,8 @@ inline void matmul_drain(OpContext& context, const MatmulInput& x, std::span<con
     const std::size_t first = task % groups * kPrefillPanels;
     const std::size_t last = std::min(first + kPrefillPanels, out.w->n_panels());
     context.kernels().matmul[static_cast<std::size_t>(out.w->format())](
-        detail::matmul_args(x, out, first_row, std::min(block_rows, rows - first_row)), first, last, context.scratch(t));
+        detail::matmul_args(x, out, first_row, std::min(block_rows, rows - first_row)), first, last,
+        context.scratch(t));
   }
 }
 
@@ -145,15 +147,16 @@ inline constexpr std::size_t kManyRows = 24;
 inline Status matmul(OpContext& context, const MatmulInput& x, std::span<const MatmulOutput> outputs) {
   for (const MatmulOutput& out : outputs) {
     const PackFormatInfo& f = out.w->format_info();
-    const bool has_input = f.is_float ? x.f32.data != nullptr : (f.activation_group() == 0 ? x.q8_row : x.q8_group).codes != nullptr;
+    const bool has_input =
+        f.is_float ? x.f32.data != nullptr : (f.activation_group() == 0 ? x.q8_row : x.q8_group).codes != nullptr;
     const std::size_t rows = out.rows_of(x.m);
-    if (out.w->empty() || out.w->k() != x.k || out.first_row > x.m || rows > x.m - out.first_row || out.y.rows < rows || out.y.cols < out.w->n() || !has_input ||
-        out.epilogue.gated != out.w->interleaved()) {
+    if (out.w->empty() || out.w->k() != x.k || out.first_row > x.m || rows > x.m - out.first_row || out.y.rows < rows ||
+        out.y.cols < out.w->n() || !has_input || out.epilogue.gated != out.w->interleaved()) {
       return make_error(Errc::invalid_argument, "matmul shapes do not fit", f.name,
-                        "x (" + std::to_string(x.m) + ", " + std::to_string(out.w->k()) + "), y (" + std::to_string(x.m) + ", " +
-                            std::to_string(out.w->n()) + ")",
-                        "x (" + std::to_string(x.m) + ", " + std::to_string(x.k) + "), y (" + std::to_string(out.y.rows) + ", " +
-                            std::to_string(out.y.cols) + ")");
+                        "x (" + std::to_string(x.m) + ", " + std::to_string(out.w->k()) + "), y (" +
+                            std::to_string(x.m) + ", " + std::to_string(out.w->n()) + ")",
+                        "x (" + std::to_string(x.m) + ", " + std::to_string(x.k) + "), y (" +
+                            std::to_string(out.y.rows) + ", " + std::to_string(out.y.cols) + ")");
     }
   }
   if (x.m >= kManyRows) {

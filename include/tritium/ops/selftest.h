@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Self-test: the kernels of a tier against scalar arithmetic, on a case small enough for the first model load.
 //
-// A compiler, an emulator or a CPU that gets one instruction wrong gives a model that talks nonsense fluently. Each format
-// is multiplied once through every path that a kernel has (one row, some rows, many rows; whole, odd and partial panels;
-// more than one block of inputs) and compared with its scalar decoder in double, within a bound that counts roundings.
+// A compiler, an emulator or a CPU that gets one instruction wrong gives a model that talks nonsense fluently. Each
+// format is multiplied once through every path that a kernel has (one row, some rows, many rows; whole, odd and partial
+// panels; more than one block of inputs) and compared with its scalar decoder in double, within a bound that counts
+// roundings.
 #pragma once
 
 #include <algorithm>
@@ -49,9 +50,9 @@ class SelfTest {
   }
 
  private:
-  static constexpr std::size_t kRows = 25;      // past the number from which panels are unpacked
-  static constexpr std::size_t kOutputs = 75;   // four panels side by side and a partial one
-  static constexpr std::size_t kInputs = 530;   // two blocks of the unpacked path, the last one odd
+  static constexpr std::size_t kRows = 25;     // past the number from which panels are unpacked
+  static constexpr std::size_t kOutputs = 75;  // four panels side by side and a partial one
+  static constexpr std::size_t kInputs = 530;  // two blocks of the unpacked path, the last one odd
   static constexpr std::size_t kCalls[] = {1, 3, 7, kRows};
   static constexpr double kEps = 0x1p-23;
 
@@ -82,9 +83,10 @@ class SelfTest {
       report_.worst_kernel = kernel;
     }
     if (worst.share <= 1) return {};
-    return make_error(Errc::unsupported, "self-test failed",
-                      kernel + " on " + tier_ + ", row " + std::to_string(worst.row) + " column " + std::to_string(worst.column),
-                      std::to_string(worst.expected), std::to_string(worst.found));
+    return make_error(
+        Errc::unsupported, "self-test failed",
+        kernel + " on " + tier_ + ", row " + std::to_string(worst.row) + " column " + std::to_string(worst.column),
+        std::to_string(worst.expected), std::to_string(worst.found));
   }
   Status missing(const std::string& kernel) const {
     return make_error(Errc::unsupported, "self-test failed", kernel + " on " + tier_, "a kernel", "none");
@@ -122,7 +124,9 @@ class SelfTest {
   /// Arbitrary codes; scales and minima of one sign, so that decoded values bound the terms they are sums of.
   template <class F>
   void fill_panel(std::uint8_t* panel) {
-    const auto half = [&](std::uint32_t sign) { return f16{static_cast<std::uint16_t>((0x2400 + bits() % 0x400) | sign)}; };
+    const auto half = [&](std::uint32_t sign) {
+      return f16{static_cast<std::uint16_t>((0x2400 + bits() % 0x400) | sign)};
+    };
     if constexpr (F::kPrefixBytes != 0) {
       float scales[kPanelRows];
       for (float& s : scales) s = 0.01f + uniform();
@@ -181,8 +185,9 @@ class SelfTest {
     if (!f.is_float) {
       for (std::size_t r = 0; r < kRows; ++r) {
         for (std::size_t i = 0; i < kInputs; ++i) {
-          values[r * kInputs + i] = static_cast<double>(rows.codes[r * rows.stride + i]) *
-                                    static_cast<double>(rows.scales[r * rows.groups + (rows.group == 0 ? 0 : i / rows.group)]);
+          values[r * kInputs + i] =
+              static_cast<double>(rows.codes[r * rows.stride + i]) *
+              static_cast<double>(rows.scales[r * rows.groups + (rows.group == 0 ? 0 : i / rows.group)]);
         }
       }
     }
@@ -260,7 +265,8 @@ class SelfTest {
         const auto v = static_cast<double>(x[i]);
         double a = v;
         if (activation == Activation::silu) a = v / (1 + std::exp(-v));
-        if (activation == Activation::gelu_tanh) a = v / (1 + std::exp(-1.5957691216057308 * (v + 0.044715 * v * v * v)));
+        if (activation == Activation::gelu_tanh)
+          a = v / (1 + std::exp(-1.5957691216057308 * (v + 0.044715 * v * v * v)));
         if (activation == Activation::gelu_erf) a = 0.5 * v * std::erfc(-v * 0.70710678118654752);
         if (activation == Activation::relu2) a = v > 0 ? v * v : 0;
         if (activation == Activation::sigmoid) a = 1 / (1 + std::exp(-v));
@@ -301,7 +307,8 @@ class SelfTest {
     for (std::size_t j = kFirst; j < kLast; ++j) {
       double score = 0;
       for (std::size_t i = 0; i < kDim; ++i) {
-        score += static_cast<double>(x[i]) * static_cast<double>(keys[(j / kPanelRows * kDim + i) * kPanelRows + j % kPanelRows]);
+        score += static_cast<double>(x[i]) *
+                 static_cast<double>(keys[(j / kPanelRows * kDim + i) * kPanelRows + j % kPanelRows]);
       }
       const double p = std::exp(0.5 * score - static_cast<double>(max));
       total += p;
@@ -326,20 +333,12 @@ class SelfTest {
 
 /// Checks the kernels of a table for some formats, and the row operations. `tier` is named in the error.
 /// Errors: unsupported (a kernel is missing or wrong: which one, on which tier, its worst element), out_of_memory.
-inline Result<SelfTestReport> self_test(const KernelTable& table, std::string_view tier, std::span<const PackFormat> formats) {
+inline Result<SelfTestReport> self_test(const KernelTable& table, std::string_view tier,
+                                        std::span<const PackFormat> formats) {
   return no_throw([&]() -> Result<SelfTestReport> {
     const auto test = std::make_unique<detail::SelfTest>(table, tier);
     return test->run(formats);
   });
-}
-
-/// The same for a tier of this build: those formats that a model uses, before its first token.
-/// Errors: also unsupported when the tier is not compiled in or the CPU lacks it.
-inline Result<SelfTestReport> self_test(Tier tier, std::span<const PackFormat> formats) {
-  if (const std::string reason = why_not(tier); !reason.empty()) {
-    return make_error(Errc::unsupported, "self-test", info(tier).name, "a tier that runs here", reason);
-  }
-  return self_test(*kernel_table(tier), info(tier).name, formats);
 }
 
 /// Those of `formats` that this process has not tested on `table` yet. Thread-safe. Errors: as self_test().
@@ -361,11 +360,22 @@ inline Status self_test_once(const KernelTable& table, std::span<const PackForma
   });
 }
 
+#if TRITIUM_DISPATCH
+/// The same for a tier of this build: those formats that a model uses, before its first token.
+/// Errors: also unsupported when the tier is not compiled in or the CPU lacks it.
+inline Result<SelfTestReport> self_test(Tier tier, std::span<const PackFormat> formats) {
+  if (const std::string reason = why_not(tier); !reason.empty()) {
+    return make_error(Errc::unsupported, "self-test", info(tier).name, "a tier that runs here", reason);
+  }
+  return self_test(*kernel_table(tier), info(tier).name, formats);
+}
+
 /// Every format of the catalogue: under 100 ms.
 inline Result<SelfTestReport> self_test(Tier tier) {
   std::array<PackFormat, kPackFormatCount> all{};
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = kPackFormats[i].format;
   return self_test(tier, all);
 }
+#endif
 
 TRITIUM_NAMESPACE_END

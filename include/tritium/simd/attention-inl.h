@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention over one segment of keys for several query vectors that share a KV head.
 //
-// Keys are cached in panels of 16 positions, [position / 16][head_dim][16], so that a score vector of 16 keys is a chain of
-// broadcast multiply-adds without any horizontal sum; values are cached row by row, [position][head_dim padded to 16].
-// Query vectors of a KV head (its group of heads, times the rows of a prefill block) share every load.
+// Keys are cached in panels of 16 positions, [position / 16][head_dim][16], so that a score vector of 16 keys is a
+// chain of broadcast multiply-adds without any horizontal sum; values are cached row by row, [position][head_dim padded
+// to 16]. Query vectors of a KV head (its group of heads, times the rows of a prefill block) share every load.
 //
 //   s_j = cap(scale * <q, k_j>),   m = max_j s_j,   p_j = exp(s_j - m),   l = sum p_j,   o = sum p_j v_j
 //
@@ -36,7 +36,8 @@ HWY_INLINE VF LoadKv(const f16* p) {
 
 /// Scores of R queries against kKeyVectors vectors of keys, from `key` (relative to the segment) on.
 template <class T, std::size_t R>
-HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* keys, std::size_t key, float (*scores)[kAttentionSegment]) {
+HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* keys, std::size_t key,
+                          float (*scores)[kAttentionSegment]) {
   VF s[R][kKeyVectors];
   Unroll<R * kKeyVectors>([&](auto i) TRITIUM_LAMBDA { s[i / kKeyVectors][i % kKeyVectors] = hn::Zero(DF()); });
   const T* base[kKeyVectors];
@@ -71,7 +72,8 @@ HWY_INLINE void ValueTile(const float (*p)[kAttentionSegment], std::size_t first
       Unroll<NV>([&](auto c) TRITIUM_LAMBDA { o[r][c] = hn::MulAdd(w, v[c], o[r][c]); });
     });
   }
-  Unroll<R * NV>([&](auto i) TRITIUM_LAMBDA { hn::StoreU(o[i / NV][i % NV], DF(), out[i / NV] + column + i % NV * kLanes); });
+  Unroll<R * NV>([&](auto i)
+                     TRITIUM_LAMBDA { hn::StoreU(o[i / NV][i % NV], DF(), out[i / NV] + column + i % NV * kLanes); });
 }
 
 template <class T, std::size_t R>
@@ -132,8 +134,10 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
   }
   const T* values = static_cast<const T*>(a.values);
   std::size_t column = 0;
-  for (; column + kKeys <= a.value_stride; column += kKeys) ValueTile<T, R, kKeyVectors>(scores, first, last, values, a.value_stride, out, column);
-  for (; column < a.value_stride; column += kLanes) ValueTile<T, R, 1>(scores, first, last, values, a.value_stride, out, column);
+  for (; column + kKeys <= a.value_stride; column += kKeys)
+    ValueTile<T, R, kKeyVectors>(scores, first, last, values, a.value_stride, out, column);
+  for (; column < a.value_stride; column += kLanes)
+    ValueTile<T, R, 1>(scores, first, last, values, a.value_stride, out, column);
 }
 
 template <class T, std::size_t R>
@@ -152,8 +156,8 @@ inline HWY_NOINLINE void AttentionSegment(const AttentionArgs& a) {
 }
 
 /// out = merge of a running (max, sum, out) with a segment's: both weighted by exp of their distance to the larger max.
-inline HWY_NOINLINE void AttentionMerge(float* max, float* sum, float* out, float segment_max, float segment_sum, const float* segment_out,
-                                 std::size_t n) {
+inline HWY_NOINLINE void AttentionMerge(float* max, float* sum, float* out, float segment_max, float segment_sum,
+                                        const float* segment_out, std::size_t n) {
   const float top = *max > segment_max ? *max : segment_max;
   const hn::CappedTag<float, 1> d1;
   const float a = hn::GetLane(ExpNonPositive(d1, hn::Set(d1, *max - top)));
@@ -161,7 +165,8 @@ inline HWY_NOINLINE void AttentionMerge(float* max, float* sum, float* out, floa
   const VF va = hn::Set(DF(), a);
   const VF vb = hn::Set(DF(), b);
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
-    StorePiece(hn::MulAdd(LoadPiece(segment_out + i, count), vb, hn::Mul(LoadPiece(out + i, count), va)), out + i, count);
+    StorePiece(hn::MulAdd(LoadPiece(segment_out + i, count), vb, hn::Mul(LoadPiece(out + i, count), va)), out + i,
+               count);
   });
   *max = top;
   const auto rest = hn::Mul(hn::Set(d1, *sum), hn::Set(d1, a));

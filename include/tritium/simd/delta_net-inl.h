@@ -60,10 +60,12 @@ inline HWY_NOINLINE void DeltaRule(const DeltaStep& a) {
 }
 
 /// inputs: `taps` rows of n floats, oldest first; weights (taps, n).
-inline HWY_NOINLINE void ConvSilu(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n, float* out) {
+inline HWY_NOINLINE void ConvSilu(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n,
+                                  float* out) {
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     VF sum = hn::Zero(DF());
-    for (std::size_t j = 0; j < taps; ++j) sum = hn::MulAdd(LoadPiece(inputs[j] + i, count), LoadPiece(weights + j * n + i, count), sum);
+    for (std::size_t j = 0; j < taps; ++j)
+      sum = hn::MulAdd(LoadPiece(inputs[j] + i, count), LoadPiece(weights + j * n + i, count), sum);
     StorePiece(Silu(DF(), sum), out + i, count);
   });
 }

@@ -51,10 +51,11 @@ HWY_INLINE void WithActivation(Activation activation, Fn&& fn) {
   }
 }
 
-/// The epilogue of one block of 16 outputs: bias, activation (times `up` when gated), scale, residual, store. Columns past
-/// n_columns are dropped.
+/// The epilogue of one block of 16 outputs: bias, activation (times `up` when gated), scale, residual, store. Columns
+/// past n_columns are dropped.
 template <Activation kActivation, bool kGated>
-HWY_INLINE void StoreBlock(const Epilogue& ep, const float* acc, std::size_t panel, const float* residual, float* to, std::size_t columns) {
+HWY_INLINE void StoreBlock(const Epilogue& ep, const float* acc, std::size_t panel, const float* residual, float* to,
+                           std::size_t columns) {
   const VF scale = hn::Set(DF(), ep.scale);
   Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
     const std::size_t at = v * kLanes;
@@ -73,11 +74,11 @@ HWY_INLINE void StoreBlock(const Epilogue& ep, const float* acc, std::size_t pan
   });
 }
 
-/// Stores `rows` rows of y from m on: the epilogue of `count` panels, the first at `first` and the others (pairs of gate and
-/// up when gated) `stride` panels apart. acc: rows of acc_stride floats, 16 a panel.
-/// Not inlined, and never a part of a register tile: five activations there would multiply the library's code.
-inline HWY_NOINLINE void StorePanels(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first, std::size_t stride,
-                                     std::size_t count, const float* acc, std::size_t acc_stride) {
+/// Stores `rows` rows of y from m on: the epilogue of `count` panels, the first at `first` and the others (pairs of
+/// gate and up when gated) `stride` panels apart. acc: rows of acc_stride floats, 16 a panel. Not inlined, and never a
+/// part of a register tile: five activations there would multiply the library's code.
+inline HWY_NOINLINE void StorePanels(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first,
+                                     std::size_t stride, std::size_t count, const float* acc, std::size_t acc_stride) {
   const Epilogue& ep = args.epilogue;
   const int pair = ep.gated ? 1 : 0;  // as a shift: a division costs as much as storing a block
   const std::size_t n_columns = args.n >> pair;
@@ -90,8 +91,12 @@ inline HWY_NOINLINE void StorePanels(const MatmulArgs& args, std::size_t m, std:
         const std::size_t column = (panel >> pair) * kPanelRows;
         if (HWY_UNLIKELY(column >= n_columns)) continue;
         const float* block_residual = residual == nullptr ? nullptr : residual + column;
-        if (ep.gated) StoreBlock<activation, true>(ep, from + p * kPanelRows, panel, block_residual, row + column, n_columns - column);
-        else StoreBlock<activation, false>(ep, from + p * kPanelRows, panel, block_residual, row + column, n_columns - column);
+        if (ep.gated)
+          StoreBlock<activation, true>(ep, from + p * kPanelRows, panel, block_residual, row + column,
+                                       n_columns - column);
+        else
+          StoreBlock<activation, false>(ep, from + p * kPanelRows, panel, block_residual, row + column,
+                                        n_columns - column);
       }
     }
   });

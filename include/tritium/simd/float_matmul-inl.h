@@ -40,8 +40,8 @@ HWY_INLINE void LoadPair(const bf16* unit, std::size_t v, VF (&w)[2]) {
 }
 
 template <class T, std::size_t MR, std::size_t NP>
-HWY_INLINE void FloatTile(const T* const (&panel)[NP], const float* x, std::size_t x_stride, std::size_t inputs, bool first,
-                          float* sums, std::size_t sums_stride) {
+HWY_INLINE void FloatTile(const T* const (&panel)[NP], const float* x, std::size_t x_stride, std::size_t inputs,
+                          bool first, float* sums, std::size_t sums_stride) {
   VF y[MR][NP][kVecs];
   Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
     constexpr std::size_t r = i / (NP * kVecs);
@@ -66,7 +66,8 @@ HWY_INLINE void FloatTile(const T* const (&panel)[NP], const float* x, std::size
       VF w[2];
       LoadPair(panel[c / kVecs] + (inputs - 1) * kPanelRows, c % kVecs, w);
       Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
-        y[r][c / kVecs][c % kVecs] = hn::MulAdd(hn::Set(DF(), x[r * x_stride + inputs - 1]), w[0], y[r][c / kVecs][c % kVecs]);
+        y[r][c / kVecs][c % kVecs] =
+            hn::MulAdd(hn::Set(DF(), x[r * x_stride + inputs - 1]), w[0], y[r][c / kVecs][c % kVecs]);
       });
     });
   }
@@ -101,10 +102,12 @@ void FloatMatmulPanels(const MatmulArgs& args, std::size_t first, std::size_t la
             }
             return m;
           };
-          rows_by(std::integral_constant<std::size_t, 1>{}, rows_by(std::integral_constant<std::size_t, kFloatRows>{}, 0));
+          rows_by(std::integral_constant<std::size_t, 1>{},
+                  rows_by(std::integral_constant<std::size_t, kFloatRows>{}, 0));
         };
         std::size_t p = 0;
-        for (; p + kFloatPanels <= n_panels; p += kFloatPanels) tiles(std::integral_constant<std::size_t, kFloatPanels>{}, p);
+        for (; p + kFloatPanels <= n_panels; p += kFloatPanels)
+          tiles(std::integral_constant<std::size_t, kFloatPanels>{}, p);
         for (; p < n_panels; ++p) tiles(std::integral_constant<std::size_t, 1>{}, p);
       }
       StorePanels(args, m0, n_rows, p0, args.epilogue.gated ? 2 : 1, n_panels, sums, kRow);

@@ -3,13 +3,13 @@
 //
 // Two ways through the same panels, chosen by the number of rows:
 //   direct     few rows: codes are taken out of the packed line in registers and used by up to 8 rows at once. One row
-//              walks several far-apart panels side by side, because one sequential stream reaches half of what a core can
-//              read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
+//              walks several far-apart panels side by side, because one sequential stream reaches half of what a core
+//              can read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
 //   unpacked   many rows: four panels are unpacked to bytes in the second-level cache and swept by all rows. A register
 //              tile of 24 or 12 accumulators asks that cache for 21 to 37 bytes a cycle, which Zen 5 delivers without
 //              loss, so sums stay in registers over all of k (up to 4096 inputs).
-// Both accumulate each output in the same order with the same roundings, so a token's result does not depend on how many
-// tokens were computed beside it.
+// Both accumulate each output in the same order with the same roundings, so a token's result does not depend on how
+// many tokens were computed beside it.
 //
 //   grouped formats   acc_g = sum over a group's inputs of (code - zero) * x_code           exact, int32
 //                     y += acc_g * (w_scale_g * x_scale_g) [+ w_min_g * (x_scale_g * sum_g)]   f32, in order of g
@@ -31,15 +31,15 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
-// Register tiles as rows x panels. 32 registers of 16 lanes hold 12 int32 + 12 f32 accumulators, 4 weights, a broadcast;
-// with 8 or 4 lanes a panel is already 2 or 4 registers.
-inline constexpr std::size_t kTilePanels = kLanes == 16 ? 4 : kLanes == 8 ? 2 : 1;   // one row
-inline constexpr std::size_t kSomeRows = kLanes == 16 ? 4 : 1;                       // some rows x half as many panels
+// Register tiles as rows x panels. 32 registers of 16 lanes hold 12 int32 + 12 f32 accumulators, 4 weights, a
+// broadcast; with 8 or 4 lanes a panel is already 2 or 4 registers.
+inline constexpr std::size_t kTilePanels = kLanes == 16 ? 4 : kLanes == 8 ? 2 : 1;  // one row
+inline constexpr std::size_t kSomeRows = kLanes == 16 ? 4 : 1;                      // some rows x half as many panels
 inline constexpr std::size_t kMostRows = kLanes == 16 ? 8 : HWY_ARCH_X86 && kLanes == 4 ? 1 : 2;  // most rows x 1 panel
 inline constexpr std::size_t kSweepPanels = kLanes == 16 ? 4 : 1;
-inline constexpr std::size_t kSweepRows = kLanes == 16 ? 3 : kMostRows;              // f32 accumulators beside int32 ones
-inline constexpr std::size_t kRowSweepRows = kLanes == 16 ? 6 : 2 * kMostRows;       // int32 accumulators only
-inline constexpr std::size_t kPrefetchBytes = 4096;  ///< ahead in each stream
+inline constexpr std::size_t kSweepRows = kLanes == 16 ? 3 : kMostRows;         // f32 accumulators beside int32 ones
+inline constexpr std::size_t kRowSweepRows = kLanes == 16 ? 6 : 2 * kMostRows;  // int32 accumulators only
+inline constexpr std::size_t kPrefetchBytes = 4096;                             ///< ahead in each stream
 
 /// One activation row from some input on.
 struct XRow {
@@ -120,9 +120,10 @@ struct UnitScales {
   }
 };
 
-// Group sums start at the bits of 1.5 * 2^23, so that the finished sum is the float 1.5 * 2^23 + sum and one subtraction
-// converts it. Zen 5 has subtractions to spare while integer conversion competes with the dot product for its two ports:
-// 72 % of the register peak with a conversion, 79 % without. Exact while |sum| < 2^22; 32 * 255 * 127 is 2^20.
+// Group sums start at the bits of 1.5 * 2^23, so that the finished sum is the float 1.5 * 2^23 + sum and one
+// subtraction converts it. Zen 5 has subtractions to spare while integer conversion competes with the dot product for
+// its two ports: 72 % of the register peak with a conversion, 79 % without. Exact while |sum| < 2^22; 32 * 255 * 127 is
+// 2^20.
 inline constexpr std::int32_t kFloatBits = 0x4B400000;
 inline constexpr float kFloatOne = 12582912.0f;
 
@@ -142,13 +143,15 @@ HWY_INLINE VI TimesZero(VI v) {
 /// kZero of a sweep: starts were computed for all rows at once.
 inline constexpr int kStartsReady = -1;
 
-/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or kStartsReady.
+/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or
+/// kStartsReady.
 template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch, int kZero>
 HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
                              VF (&y)[MR][NP][kVecs]) {
   constexpr std::size_t kHalves = F::kGroup == 16 ? 2 : 1;  // accumulations in a step
   constexpr std::size_t kQuads = 8 / kHalves;
-  constexpr std::size_t kSteps = F::kGroup <= kStepInputs ? 1 : F::kGroup / kStepInputs;  // steps under one weight scale
+  constexpr std::size_t kSteps =
+      F::kGroup <= kStepInputs ? 1 : F::kGroup / kStepInputs;  // steps under one weight scale
   constexpr std::size_t kOuter = F::kUnit / (kSteps * kStepInputs);
 
   std::size_t x_step = 0;
@@ -184,7 +187,8 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
           Unroll<kQuads>([&](auto i) TRITIUM_LAMBDA {
             constexpr std::size_t q = h * kQuads + i;
             VI8 x[MR];
-            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + x_step * kStepInputs + kQuad * q); });
+            Unroll<MR>([&](auto r)
+                           TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + x_step * kStepInputs + kQuad * q); });
             Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
               Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
                 const VU8 w = QuadCodes<F, q>(panel[p] + step_at, v);
@@ -196,7 +200,8 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
           Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
             Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
               Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
-                const VF acc = hn::Sub(hn::BitCast(DF(), sum[r][p][v].template Finish<kQuads>()), hn::Set(DF(), kFloatOne));
+                const VF acc =
+                    hn::Sub(hn::BitCast(DF(), sum[r][p][v].template Finish<kQuads>()), hn::Set(DF(), kFloatOne));
                 const VF x_scale = hn::Set(DF(), row[r].scales[x_step]);
                 if constexpr (kSteps == 1) {
                   const VF scale = hn::Mul(scales[p].Scale(panel[p] + unit_at, g, v), x_scale);
@@ -227,8 +232,8 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
 }
 
 /// Integer sums of row-scaled formats, zero point not yet subtracted: sum[r][p][v] += sum of code * x_code.
-/// With wide codes one row needs no shifts: field f of a byte is multiplied in place, 4^f (or 16^f) times too large, in an
-/// accumulator of its own, and shifted down once at the end, which is exact.
+/// With wide codes one row needs no shifts: field f of a byte is multiplied in place, 4^f (or 16^f) times too large, in
+/// an accumulator of its own, and shifted down once at the end, which is exact.
 template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch>
 HWY_INLINE void RowUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
                          VI (&sum)[MR][NP][kVecs]) {
@@ -336,9 +341,11 @@ HWY_INLINE void TritUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_
             });
           } else {  // digit = (f >= 86) + (f >= 171)
             const VU8 one = hn::Set(DU8(), std::uint8_t{1});
-            const VU8 digit = hn::Add(hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{86})))),
-                                      hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{171})))));
-            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { here[r][p][v] = Dot::template Dot<2>(here[r][p][v], digit, x[r]); });
+            const VU8 digit =
+                hn::Add(hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{86})))),
+                        hn::And(one, hn::VecFromMask(DU8(), hn::Ge(f, hn::Set(DU8(), std::uint8_t{171})))));
+            Unroll<MR>([&](auto r)
+                           TRITIUM_LAMBDA { here[r][p][v] = Dot::template Dot<2>(here[r][p][v], digit, x[r]); });
           }
         });
       });
@@ -357,11 +364,11 @@ HWY_INLINE void TritUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_
   });
 }
 
-/// The whole K of MR rows by NP panels, without the epilogue: 16 floats a panel at out + r * out_stride + 16 p. Rows past
-/// the last one repeat it, so that a few tile heights serve every m.
+/// The whole K of MR rows by NP panels, without the epilogue: 16 floats a panel at out + r * out_stride + 16 p. Rows
+/// past the last one repeat it, so that a few tile heights serve every m.
 template <class F, class Dot, std::size_t MR, std::size_t NP>
-inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* const* panels, std::size_t m, float* out,
-                             std::size_t out_stride) {
+inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* const* panels, std::size_t m,
+                                    float* out, std::size_t out_stride) {
   constexpr bool kPrefetch = true;
   constexpr int kZero = ZeroFor<F, Dot>(F::kZero);
   const std::uint8_t* panel[NP];
@@ -371,9 +378,8 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
   VF y[MR][NP][kVecs];
   const std::size_t units = F::units(args.k);
   if constexpr (F::kGroup != 0) {
-    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
-      y[i / (NP * kVecs)][i / kVecs % NP][i % kVecs] = hn::Zero(DF());
-    });
+    Unroll<MR * NP * kVecs>([&](auto i)
+                                TRITIUM_LAMBDA { y[i / (NP * kVecs)][i / kVecs % NP][i % kVecs] = hn::Zero(DF()); });
     GroupedUnits<F, Dot, MR, NP, kPrefetch, kZero>(panel, units, row, y);
   } else {
     const std::uint8_t* codes[NP];
@@ -406,8 +412,8 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
 }
 
 /// Adds the rows of x that make one row of y and stores them. acc: `rows` rows of `stride` floats, panels side by side.
-HWY_INLINE void StoreRows(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first, std::size_t panel_stride,
-                          std::size_t n_panels, float* acc, std::size_t stride) {
+HWY_INLINE void StoreRows(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first,
+                          std::size_t panel_stride, std::size_t n_panels, float* acc, std::size_t stride) {
   if (args.x_parts == 2) {
     for (std::size_t r = 0; r < rows; r += 2) {
       float* row = acc + r * stride;
@@ -421,7 +427,8 @@ HWY_INLINE void StoreRows(const MatmulArgs& args, std::size_t m, std::size_t row
 
 /// All rows by NP panels. One or two rows take all panels side by side, up to kSomeRows two of them, more a single one.
 template <class F, class Dot, std::size_t NP>
-HWY_INLINE void DirectRows(const MatmulArgs& args, const std::uint8_t* const (&panels)[NP], std::size_t first, std::size_t stride) {
+HWY_INLINE void DirectRows(const MatmulArgs& args, const std::uint8_t* const (&panels)[NP], std::size_t first,
+                           std::size_t stride) {
   constexpr std::size_t kOut = NP * kPanelRows;
   constexpr std::size_t kWide = NP == kTilePanels ? NP : 1;
   HWY_ALIGN float out[(kMostRows > 2 ? kMostRows : 2) * kOut];
@@ -473,7 +480,8 @@ HWY_INLINE void DirectPanels(const MatmulArgs& args, std::size_t first, std::siz
   }
 }
 
-// --- many rows: unpack, then sweep ---------------------------------------------------------------------------------------
+// --- many rows: unpack, then sweep
+// ---------------------------------------------------------------------------------------
 
 /// Only the 16-bit pair sums care how large codes are.
 template <class Dot>
@@ -538,7 +546,8 @@ struct SweepBlock {
 
 /// MR rows by NP panels of byte-wide codes over one block of inputs. Sums live in `tile` (rows of 64) between blocks.
 template <class U, class Dot, std::size_t MR, std::size_t NP>
-HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units, const XRow* rows, float* tile, const SweepBlock& block) {
+HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units, const XRow* rows, float* tile,
+                            const SweepBlock& block) {
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
   const std::uint8_t* panel[NP];
   Unroll<NP>([&](auto p) TRITIUM_LAMBDA { panel[p] = panels[p]; });
@@ -563,7 +572,8 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
     Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
       constexpr std::size_t r = i / (NP * kVecs);
       constexpr std::size_t c = i % (NP * kVecs);
-      sum[r][c / kVecs][c % kVecs] = block.first ? hn::Set(DI(), *row[r].starts) : hn::LoadU(DI(), ints + r * kRowLength + c * kLanes);
+      sum[r][c / kVecs][c % kVecs] =
+          block.first ? hn::Set(DI(), *row[r].starts) : hn::LoadU(DI(), ints + r * kRowLength + c * kLanes);
     });
     RowUnits<U, Dot, MR, NP, false>(panel, units, row, sum);
     Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
@@ -571,7 +581,8 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
       constexpr std::size_t c = i % (NP * kVecs);
       const VI total = sum[r][c / kVecs][c % kVecs];
       if (block.last) {
-        const VF scale = hn::Mul(hn::LoadU(DF(), block.w_scales[c / kVecs] + c % kVecs * kLanes), hn::Set(DF(), *row[r].scales));
+        const VF scale =
+            hn::Mul(hn::LoadU(DF(), block.w_scales[c / kVecs] + c % kVecs * kLanes), hn::Set(DF(), *row[r].scales));
         hn::StoreU(hn::Mul(hn::ConvertTo(DF(), total), scale), DF(), tile + r * kRowLength + c * kLanes);
       } else {
         hn::StoreU(total, DI(), ints + r * kRowLength + c * kLanes);
@@ -580,13 +591,13 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
   }
 }
 
-/// Rows [m, m + live) by up to four panels of byte-wide codes of a row-scaled format over one block of inputs that begins at
-/// input k0, as SweepTile does it. A run of 16 rows that would pass the last row of x begins earlier and drops what is
-/// known already. args.m >= 16.
+/// Rows [m, m + live) by up to four panels of byte-wide codes of a row-scaled format over one block of inputs that
+/// begins at input k0, as SweepTile does it. A run of 16 rows that would pass the last row of x begins earlier and
+/// drops what is known already. args.m >= 16.
 template <class Tiles>
-HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m, std::size_t live, std::size_t k0, int zero,
-                            const std::uint8_t* const* panels, std::size_t n_panels, std::size_t steps, TileTail& tail, float* tile,
-                            const SweepBlock& block) {
+HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m, std::size_t live, std::size_t k0,
+                            int zero, const std::uint8_t* const* panels, std::size_t n_panels, std::size_t steps,
+                            TileTail& tail, float* tile, const SweepBlock& block) {
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
   alignas(64) std::int32_t sums[4][kTileRows][kPanelRows];
   std::size_t start[2];
@@ -607,7 +618,8 @@ HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m,
         float* out = tile + r * kRowLength + (p + j) * kPanelRows;
         auto* ints = reinterpret_cast<std::int32_t*>(out);
         Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-          const VI total = hn::Add(hn::Load(DI(), sums[2 * i + j][from] + v * kLanes), block.first ? zero_part : hn::LoadU(DI(), ints + v * kLanes));
+          const VI total = hn::Add(hn::Load(DI(), sums[2 * i + j][from] + v * kLanes),
+                                   block.first ? zero_part : hn::LoadU(DI(), ints + v * kLanes));
           if (block.last) {
             const VF scale = hn::Mul(hn::LoadU(DF(), block.w_scales[p + j] + v * kLanes), x_scale);
             hn::StoreU(hn::Mul(hn::ConvertTo(DF(), total), scale), DF(), out + v * kLanes);
@@ -635,14 +647,15 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
   constexpr std::size_t kPanelBytes = kInPlace ? 0 : kBlock / U::kUnit * U::kUnitBytes;
   constexpr std::size_t kAccumulated = U::kGroup == 16 ? 16 : 32;               // inputs of one accumulation
   constexpr std::size_t kStarts = round_up(kBlock / kAccumulated, kPanelRows);  // of a row
-  static_assert(kPrefillPanels * kPanelBytes + (kPrefillRows + MR) * kRowLength * 4 + MR * kStarts * 4 <= matmul_scratch_bytes());
+  static_assert(kPrefillPanels * kPanelBytes + (kPrefillRows + MR) * kRowLength * 4 + MR * kStarts * 4 <=
+                matmul_scratch_bytes());
 
   std::uint8_t* unpacked = reinterpret_cast<std::uint8_t*>(scratch);
   float* sums = reinterpret_cast<float*>(unpacked + round_up(kPrefillPanels * kPanelBytes, kLineBytes));
   std::int32_t* starts = reinterpret_cast<std::int32_t*>(sums + (kPrefillRows + MR) * kRowLength);
   const std::size_t units = F::units(args.k);
   const std::size_t block_units = div_up(units, div_up(units, kBlockUnits));  // blocks of nearly equal length
-  const std::size_t store_rows = MR % args.x_parts == 0 ? MR : 2 * MR;  // rows that are added are stored together
+  const std::size_t store_rows = MR % args.x_parts == 0 ? MR : 2 * MR;        // rows that are added are stored together
   [[maybe_unused]] std::conditional_t<kTiles, Tiles, int> tiles;
   [[maybe_unused]] std::conditional_t<kTiles, TileTail, int> tail;
   if constexpr (kTiles) tiles.Begin();
@@ -683,7 +696,8 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
               rows[r].codes += u0 * F::kUnit;
               starts[r * kStarts] = -kZero * *rows[r].sums;
             } else {
-              const std::int32_t* x_sums = (kAccumulated == 16 ? rows[r].sums16 : rows[r].sums) + u0 * F::kUnit / kAccumulated;
+              const std::int32_t* x_sums =
+                  (kAccumulated == 16 ? rows[r].sums16 : rows[r].sums) + u0 * F::kUnit / kAccumulated;
               const std::int32_t* starts_of_row = rows[r].starts;
               rows[r] = Advance(rows[r], u0 * F::kUnit);
               rows[r].starts = starts_of_row;
@@ -695,8 +709,10 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
           }
           if (block.last) {  // the lines of y come in while the tile is computed: 13 % of the time otherwise
             for (std::size_t r = 0; r < live; r += args.x_parts) {
-              const float* to = args.y + (m0 + m + r) / args.x_parts * args.y_stride + p0 * kPanelRows / (args.epilogue.gated ? 2 : 1);
-              for (std::size_t p = 0; p < n_panels; p += args.epilogue.gated ? 2 : 1) __builtin_prefetch(to + p * kPanelRows, 1);
+              const float* to = args.y + (m0 + m + r) / args.x_parts * args.y_stride +
+                                p0 * kPanelRows / (args.epilogue.gated ? 2 : 1);
+              for (std::size_t p = 0; p < n_panels; p += args.epilogue.gated ? 2 : 1)
+                __builtin_prefetch(to + p * kPanelRows, 1);
             }
           }
           if constexpr (kTiles) {
@@ -711,7 +727,8 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
           held += live;
           if (held < store_rows && m + live < n_rows) continue;
           if (block.last) {
-            StoreRows(args, m0 + m + live - held, held, p0, args.epilogue.gated ? 2 : 1, n_panels, tile - (held - live) * kRowLength, kRowLength);
+            StoreRows(args, m0 + m + live - held, held, p0, args.epilogue.gated ? 2 : 1, n_panels,
+                      tile - (held - live) * kRowLength, kRowLength);
           }
           held = 0;
         }

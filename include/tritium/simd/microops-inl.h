@@ -51,8 +51,8 @@ inline constexpr std::size_t kLanes = hn::MaxLanes(DI());
 inline constexpr std::size_t kVecs = kPanelRows / kLanes;
 inline constexpr std::size_t kVecBytes = 4 * kLanes;
 
-/// Calls f(integral_constant<0>) ... f(integral_constant<N - 1>): register tiles must be unrolled by the language, since
-/// GCC does not unroll their loops at -O2 and arrays indexed by a variable live in memory.
+/// Calls f(integral_constant<0>) ... f(integral_constant<N - 1>): register tiles must be unrolled by the language,
+/// since GCC does not unroll their loops at -O2 and arrays indexed by a variable live in memory.
 template <class Fn, std::size_t... I>
 HWY_INLINE void UnrollImpl(Fn&& fn, std::index_sequence<I...>) {
   (fn(std::integral_constant<std::size_t, I>{}), ...);
@@ -82,7 +82,8 @@ HWY_INLINE VU8 ShiftLeft16(VU8 v) {
 }
 HWY_INLINE VU8 MaskBits(VU8 v, std::uint8_t mask) { return hn::And(v, hn::Set(DU8(), mask)); }
 
-// --- dot-product policies ----------------------------------------------------------------------------------------------
+// --- dot-product policies
+// ----------------------------------------------------------------------------------------------
 
 struct DotPortable {
   static constexpr bool kWideCodes = false;  ///< field-scaled codes (up to 240) are as cheap as small ones
@@ -112,7 +113,9 @@ struct DotMaddubs {
   static constexpr int kOffset = 0;
   /// Quads whose 16-bit pair sums may be added before widening: each pair is at most 2 * kMaxCode * 127.
   template <int kMaxCode>
-  static constexpr int kQuadsInPairs = kMaxCode > 127 ? 0 : 32767 / (2 * kMaxCode * 127) >= 8 ? 8 : 32767 / (2 * kMaxCode * 127);
+  static constexpr int kQuadsInPairs = kMaxCode > 127                      ? 0
+                                       : 32767 / (2 * kMaxCode * 127) >= 8 ? 8
+                                                                           : 32767 / (2 * kMaxCode * 127);
 
   template <int kMaxCode>
   static HWY_INLINE VI Dot(VI sum, VU8 w, VI8 x) {
@@ -143,12 +146,13 @@ struct DotVnni {
 #endif  // AVX2 and up
 
 #if HWY_ARCH_ARM_A64 && HWY_TARGET >= HWY_NEON
-// An assembler refuses what its target lacks, and GCC's and Clang's cannot be talked round in the same way. Instructions
-// are therefore spelled as numbers; the symbols turn an operand's name, v0 to v31, into the number of its register.
-#define TRITIUM_ARM_DOT(opcode)                                                                           \
-  ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"      \
-  ".set .Ltritium_v\\i, \\i\n\t"                                                                          \
-  ".endr\n\t"                                                                                             \
+// An assembler refuses what its target lacks, and GCC's and Clang's cannot be talked round in the same way.
+// Instructions are therefore spelled as numbers; the symbols turn an operand's name, v0 to v31, into the number of its
+// register.
+#define TRITIUM_ARM_DOT(opcode)                                                                      \
+  ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t" \
+  ".set .Ltritium_v\\i, \\i\n\t"                                                                     \
+  ".endr\n\t"                                                                                        \
   ".inst " #opcode " | (.Ltritium_%0) | (.Ltritium_%1 << 5) | (.Ltritium_%2 << 16)"
 
 struct DotSdot {
@@ -212,7 +216,8 @@ struct QuadSum<DotMaddubs, kMaxCode> {
 };
 #endif
 
-// --- codes of a step -----------------------------------------------------------------------------------------------------
+// --- codes of a step
+// -----------------------------------------------------------------------------------------------------
 
 /// Quad q (0..7) of a step of F, as unsigned operands, for vector `vec` of the line. `step` points at the step's lines.
 template <class F, std::size_t q>
@@ -229,7 +234,8 @@ HWY_INLINE VU8 QuadCodes(const std::uint8_t* step, std::size_t vec) {
   } else {
     const VU8 low = MaskBits(q % 2 == 0 ? line(q / 2) : ShiftRight16<4>(line(q / 2)), 0x0F);
     if constexpr (F::kTable) {
-      alignas(16) static constexpr std::uint8_t kUnsigned[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+      alignas(16) static constexpr std::uint8_t kUnsigned[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                                                 129, 141, 153, 166, 181, 197, 217, 241};
       return hn::TableLookupBytes(hn::LoadDup128(DU8(), kUnsigned), low);
     } else if constexpr (F::kBits == 5) {
       const VU8 bit = q < 4 ? ShiftLeft16<(q < 4 ? 4 - q : 0)>(line(4)) : ShiftRight16<(q < 4 ? 0 : q - 4)>(line(4));
@@ -253,7 +259,8 @@ HWY_INLINE VF LoadHalf(const std::uint8_t* halves, std::size_t vec) {
 }
 HWY_INLINE VF LoadI8(const std::uint8_t* bytes, std::size_t vec) {
   using DB = hn::Rebind<std::int8_t, DI>;
-  return hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(DB(), reinterpret_cast<const std::int8_t*>(bytes) + vec * kLanes)));
+  return hn::ConvertTo(
+      DF(), hn::PromoteTo(DI(), hn::LoadU(DB(), reinterpret_cast<const std::int8_t*>(bytes) + vec * kLanes)));
 }
 template <int kShift = 0, std::uint8_t kMask = 255>
 HWY_INLINE VF LoadU8(const std::uint8_t* bytes, std::size_t vec) {

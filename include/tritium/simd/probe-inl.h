@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loops that measure the machine: the register peak of the dot product and the rate at which streams are read.
 //
-// Every speed is reported beside the limit it runs into, and limits are measured in the same run by the same instructions
-// as the kernels use.
+// Every speed is reported beside the limit it runs into, and limits are measured in the same run by the same
+// instructions as the kernels use.
 
 #if defined(TRITIUM_SIMD_PROBE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TRITIUM_SIMD_PROBE_INL_H_
@@ -17,7 +17,8 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
-/// `iterations` x 12 dot products of one vector each, in registers. Returns the multiply-adds done; *sink keeps them alive.
+/// `iterations` x 12 dot products of one vector each, in registers. Returns the multiply-adds done; *sink keeps them
+/// alive.
 template <class Dot>
 HWY_NOINLINE std::size_t DotLoop(std::size_t iterations, std::int32_t* sink) {
   constexpr std::size_t kChains = 12;
@@ -37,7 +38,8 @@ HWY_NOINLINE std::size_t DotLoop(std::size_t iterations, std::int32_t* sink) {
 }
 
 /// Reads `n_streams` runs of `bytes` each, `stride` apart, side by side; bytes is a multiple of 256.
-inline HWY_NOINLINE void ReadStreams(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams, std::uint8_t* sink) {
+inline HWY_NOINLINE void ReadStreams(const std::byte* data, std::size_t bytes, std::size_t stride,
+                                     std::size_t n_streams, std::uint8_t* sink) {
   const auto* base = reinterpret_cast<const std::uint8_t*>(data);
   VU8 sum = hn::Zero(DU8());
   for (std::size_t at = 0; at < bytes; at += 256) {

@@ -114,7 +114,8 @@ inline HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& 
   std::memset(sums16 + 2 * groups, 0, 2 * pad * sizeof(std::int32_t));
 }
 
-HWY_INLINE void QuantizeRows(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first, std::size_t last) {
+HWY_INLINE void QuantizeRows(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first,
+                             std::size_t last) {
   for (std::size_t m = first; m < last; ++m) QuantizeRow(x + m * x_stride, rows, m);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Row operations: norms, RoPE, elementwise gates, argmax, conversions. One row of floats at a time, any length.
 //
-// Sums run over 64 fixed lanes (four vectors of 16, on every target) and are folded in one fixed tree, so a row's norm is
-// the same bits on every instruction set that has fused multiply-add.
+// Sums run over 64 fixed lanes (four vectors of 16, on every target) and are folded in one fixed tree, so a row's norm
+// is the same bits on every instruction set that has fused multiply-add.
 
 #if defined(TRITIUM_SIMD_ROWOPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TRITIUM_SIMD_ROWOPS_INL_H_
@@ -100,13 +100,16 @@ inline HWY_NOINLINE void RmsNorm(const float* x, const float* weight, std::size_
 }
 
 /// y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, biased variance; weight or bias null: 1, 0.
-inline HWY_NOINLINE void LayerNorm(const float* x, const float* weight, const float* bias, std::size_t n, float eps, float* y) {
+inline HWY_NOINLINE void LayerNorm(const float* x, const float* weight, const float* bias, std::size_t n, float eps,
+                                   float* y) {
   const float mean = SumOver(x, n, [](VF s, VF v) TRITIUM_LAMBDA { return hn::Add(s, v); }) / static_cast<float>(n);
   const VF m = hn::Set(DF(), mean);
-  const float variance = SumOver(x, n, [&](VF s, VF v) TRITIUM_LAMBDA {
-    const VF d = hn::Sub(v, m);
-    return hn::MulAdd(d, d, s);
-  }) / static_cast<float>(n);
+  const float variance = SumOver(x, n,
+                                 [&](VF s, VF v) TRITIUM_LAMBDA {
+                                   const VF d = hn::Sub(v, m);
+                                   return hn::MulAdd(d, d, s);
+                                 }) /
+                         static_cast<float>(n);
   const VF scale = hn::Set(DF(), 1.0f / std::sqrt(variance + eps));
   ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
     const VF v = hn::Mul(hn::Sub(LoadPiece(x + i, count), m), scale);
@@ -147,7 +150,8 @@ inline HWY_NOINLINE void AddScaled(const float* x, float scale, std::size_t n, f
 }
 inline HWY_NOINLINE void Scale(float* x, float scale, std::size_t n) {
   const VF s = hn::Set(DF(), scale);
-  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA { StorePiece(hn::Mul(LoadPiece(x + i, count), s), x + i, count); });
+  ForPieces(n, [&](std::size_t i, std::size_t count)
+                   TRITIUM_LAMBDA { StorePiece(hn::Mul(LoadPiece(x + i, count), s), x + i, count); });
 }
 /// x = cap * tanh(x / cap).
 inline HWY_NOINLINE void SoftCap(float* x, float cap, std::size_t n) {
@@ -194,8 +198,8 @@ inline HWY_NOINLINE double LogSumExp(const float* x, std::size_t n) {
   return static_cast<double>(largest) + std::log(sum);
 }
 
-/// Kullback-Leibler divergence of softmax(q) from softmax(p): sum of P_i (ln P_i - ln Q_i), P_i = exp(p_i - p_norm) and so
-/// on, the norms being LogSumExp of the rows. p_i - q_i comes first: near rows then lose nothing to rounding.
+/// Kullback-Leibler divergence of softmax(q) from softmax(p): sum of P_i (ln P_i - ln Q_i), P_i = exp(p_i - p_norm) and
+/// so on, the norms being LogSumExp of the rows. p_i - q_i comes first: near rows then lose nothing to rounding.
 inline HWY_NOINLINE double Divergence(const float* p, const float* q, std::size_t n, double p_norm, double q_norm) {
   const VF norm = hn::Set(DF(), static_cast<float>(p_norm));
   const VF shift = hn::Set(DF(), static_cast<float>(p_norm - q_norm));

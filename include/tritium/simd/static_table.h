@@ -2,7 +2,7 @@
 // The kernel table of a headers-only build: one tier, the best that the compiler's flags allow.
 //
 // Included by ops/kernel_table.h when TRITIUM_DISPATCH is 0, never by users. An engine that multiplies few formats asks
-// for static_kernels<...>() and compiles those alone; kernel_table() has them all.
+// for OpContext::create<...>() and compiles those alone; without arguments it has them all.
 #pragma once
 
 #include "tritium/simd/targets.h"
@@ -73,6 +73,12 @@ inline const KernelTable& static_kernels() {
   return table;
 }
 
-inline const KernelTable* kernel_table(Tier tier) { return tier == HWY_NAMESPACE::kStaticTier ? &static_kernels<>() : nullptr; }
+constexpr bool tier_is_compiled(Tier tier) { return tier == HWY_NAMESPACE::kStaticTier; }
+
+/// As in a build with dispatch. A template, so that the whole catalogue is compiled only where it is asked for.
+template <class Lazy = void>
+inline const KernelTable* kernel_table(Tier tier) {
+  return tier_is_compiled(tier) ? &static_kernels<>() : nullptr;
+}
 
 TRITIUM_NAMESPACE_END

@@ -14,14 +14,15 @@
 // here is. CPUs that have SVE have I8MM too and run neon_i8mm.
 #pragma once
 
-// -march=haswell, x86-64-v3 and x86-64-v4 have no AES and PCLMUL, and Highway then silently picks SSSE3. We use neither.
+// -march=haswell, x86-64-v3 and x86-64-v4 have no AES and PCLMUL, and Highway then silently picks SSSE3. We use
+// neither.
 #ifndef HWY_DISABLE_PCLMUL_AES
 #define HWY_DISABLE_PCLMUL_AES
 #endif
 #ifndef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS \
-  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_AVX3_ZEN4 | HWY_AVX3_SPR | HWY_NEON_BF16 | HWY_NEON | HWY_SVE | HWY_SVE_256 | \
-   HWY_SVE2 | HWY_SVE2_128)
+#define HWY_DISABLED_TARGETS                                                                                \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_AVX3_ZEN4 | HWY_AVX3_SPR | HWY_NEON_BF16 | HWY_NEON | HWY_SVE | \
+   HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
 #endif
 #ifndef HWY_HEADER_ONLY
 #define HWY_HEADER_ONLY  // only Abort and Warn would need the library, and we call neither

@@ -229,14 +229,10 @@ class Normalizer {
   static Status run(const Compiled& compiled, std::size_t limit, Regex::Scratch& scratch, std::string& text) {
     const NormalizeStep& step = compiled.step;
     switch (step.kind) {
-      case NormalizeStep::Kind::nfc:
-        return normalize_unicode(NormalForm::nfc, text);
-      case NormalizeStep::Kind::nfd:
-        return normalize_unicode(NormalForm::nfd, text);
-      case NormalizeStep::Kind::nfkc:
-        return normalize_unicode(NormalForm::nfkc, text);
-      case NormalizeStep::Kind::nfkd:
-        return normalize_unicode(NormalForm::nfkd, text);
+      case NormalizeStep::Kind::nfc: return normalize_unicode(NormalForm::nfc, text);
+      case NormalizeStep::Kind::nfd: return normalize_unicode(NormalForm::nfd, text);
+      case NormalizeStep::Kind::nfkc: return normalize_unicode(NormalForm::nfkc, text);
+      case NormalizeStep::Kind::nfkd: return normalize_unicode(NormalForm::nfkd, text);
       case NormalizeStep::Kind::lowercase:
         map_points(text, [](char32_t c, std::string& out) {
           append_utf8(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), out);
@@ -258,18 +254,14 @@ class Normalizer {
           append_utf8(space ? U' ' : c, out);
         });
         return {};
-      case NormalizeStep::Kind::strip:
-        strip(step.left, step.right, text);
-        return {};
+      case NormalizeStep::Kind::strip: strip(step.left, step.right, text); return {};
       case NormalizeStep::Kind::prepend:
         if (!text.empty()) text.insert(0, step.content);
         return {};
-      case NormalizeStep::Kind::replace:
-        return replace_all(step.pattern, step.content, limit, text);
+      case NormalizeStep::Kind::replace: return replace_all(step.pattern, step.content, limit, text);
       case NormalizeStep::Kind::replace_regex:
         return replace_matches(*compiled.regex, step.content, limit, scratch, text);
-      case NormalizeStep::Kind::charsmap:
-        return map_graphemes(*compiled.map, limit, text);
+      case NormalizeStep::Kind::charsmap: return map_graphemes(*compiled.map, limit, text);
     }
     return {};
   }

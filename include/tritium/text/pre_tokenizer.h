@@ -222,21 +222,13 @@ void split_by_rule(SplitRule rule, std::string_view text, F&& emit) {
     }
   };
   switch (rule) {
-    case SplitRule::gpt2:
-      run([&](std::size_t at) { return detail::gpt2_piece(text, at); });
-      break;
-    case SplitRule::llama3:
-      run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 3); });
-      break;
-    case SplitRule::qwen2:
-      run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 1); });
-      break;
+    case SplitRule::gpt2: run([&](std::size_t at) { return detail::gpt2_piece(text, at); }); break;
+    case SplitRule::llama3: run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 3); }); break;
+    case SplitRule::qwen2: run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter, 1); }); break;
     case SplitRule::qwen35:
       run([&](std::size_t at) { return detail::llama3_piece(text, at, kLetter | kMark, 1); });
       break;
-    case SplitRule::o200k:
-      run([&](std::size_t at) { return detail::o200k_piece(text, at); });
-      break;
+    case SplitRule::o200k: run([&](std::size_t at) { return detail::o200k_piece(text, at); }); break;
     case SplitRule::digits_then_gpt2: {
       std::size_t limit = 0;  // digits cut the text first, so no piece looks past the next one
       run([&](std::size_t at) {
@@ -276,18 +268,12 @@ inline constexpr std::string_view kO200kPattern =
 /// The regular expression that a hand-written rule stands for; digits_then_gpt2 is two stages and has none.
 inline std::string_view rule_pattern(SplitRule rule) {
   switch (rule) {
-    case SplitRule::gpt2:
-      return kGpt2Pattern;
-    case SplitRule::llama3:
-      return kLlama3Pattern;
-    case SplitRule::qwen2:
-      return kQwen2Pattern;
-    case SplitRule::qwen35:
-      return kQwen35Pattern;
-    case SplitRule::o200k:
-      return kO200kPattern;
-    case SplitRule::digits_then_gpt2:
-      return {};
+    case SplitRule::gpt2: return kGpt2Pattern;
+    case SplitRule::llama3: return kLlama3Pattern;
+    case SplitRule::qwen2: return kQwen2Pattern;
+    case SplitRule::qwen35: return kQwen35Pattern;
+    case SplitRule::o200k: return kO200kPattern;
+    case SplitRule::digits_then_gpt2: return {};
   }
   return {};
 }
@@ -566,27 +552,19 @@ class PreTokenizer {
         case SplitBehavior::removed:
           if (!match) out.push_back({begin, end});
           break;
-        case SplitBehavior::isolated:
-          out.push_back({begin, end});
-          break;
+        case SplitBehavior::isolated: out.push_back({begin, end}); break;
         case SplitBehavior::contiguous:
-          if (!first && match == previous_match)
-            out.back().end = end;
-          else
-            out.push_back({begin, end});
+          if (!first && match == previous_match) out.back().end = end;
+          else out.push_back({begin, end});
           break;
         case SplitBehavior::merged_with_previous:
-          if (!first && match && !previous_match)
-            out.back().end = end;
-          else
-            out.push_back({begin, end});
+          if (!first && match && !previous_match) out.back().end = end;
+          else out.push_back({begin, end});
           break;
         case SplitBehavior::merged_with_next:
           // A match joins what is behind it, unless that is a match too.
-          if (!first && previous_match && !match)
-            out.back().end = end;
-          else
-            out.push_back({begin, end});
+          if (!first && previous_match && !match) out.back().end = end;
+          else out.push_back({begin, end});
           break;
       }
       previous_match = match;
@@ -660,9 +638,7 @@ class PreTokenizer {
           collector.behavior = SplitBehavior::merged_with_next;
           split_points(piece, add, [mark = decode_utf8(step.pattern).value](char32_t c) { return c == mark; });
           break;
-        case Kind::digits:
-          split_points(piece, add, [](char32_t c) { return (char_class(c) & kNumber) != 0; });
-          break;
+        case Kind::digits: split_points(piece, add, [](char32_t c) { return (char_class(c) & kNumber) != 0; }); break;
         case Kind::punctuation:
           split_points(piece, add, [](char32_t c) {
             return (char_class(c) & kPunct) != 0 || (c < 0x80 && (char_class(c) & kSymbol) != 0);
@@ -685,8 +661,7 @@ class PreTokenizer {
           }
           break;
         }
-        case Kind::byte_level_alias:
-          break;
+        case Kind::byte_level_alias: break;
       }
     }
     std::swap(out.spans, out.next);
@@ -730,10 +705,8 @@ class PreTokenizer {
       } else if (step.kind == Kind::metaspace) {
         if (wanted && piece[0] != ' ' && !piece.starts_with(step.pattern)) text.append(step.pattern);
         for (const char c : piece) {
-          if (c == ' ')
-            text.append(step.pattern);
-          else
-            text.push_back(c);
+          if (c == ' ') text.append(step.pattern);
+          else text.push_back(c);
         }
       } else {
         for (const char c : piece) append_utf8(byte_to_alias(static_cast<unsigned char>(c)), text);

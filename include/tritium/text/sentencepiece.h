@@ -51,10 +51,8 @@ class SentencePieceNormalizer {
     if (!map_ && !rules_.remove_extra) {  // only spaces change
       if (add_prefix && rules_.add_prefix && !rules_.as_suffix) out.append(space);
       for (const char c : text) {
-        if (c == ' ')
-          out.append(space);
-        else
-          out.push_back(c);
+        if (c == ' ') out.append(space);
+        else out.push_back(c);
       }
       if (add_prefix && rules_.add_prefix && rules_.as_suffix) out.append(space);
       return {};
@@ -71,10 +69,8 @@ class SentencePieceNormalizer {
       auto [replacement, length] = prefix_at(text);
       while (after_space && replacement.starts_with(' ')) replacement.remove_prefix(1);
       for (const char c : replacement) {
-        if (c == ' ')
-          out.append(space);
-        else
-          out.push_back(c);
+        if (c == ' ') out.append(space);
+        else out.push_back(c);
       }
       if (!replacement.empty()) after_space = rules_.remove_extra && replacement.ends_with(' ');
       text.remove_prefix(length);

@@ -323,9 +323,7 @@ class Tokenizer {
       const std::string_view spelling = index_.spellings[i];
       bytes.clear();
       switch (v.type(i)) {
-        case TokenType::byte:
-          bytes.push_back(static_cast<char>(byte_of_token(spelling)));
-          break;
+        case TokenType::byte: bytes.push_back(static_cast<char>(byte_of_token(spelling))); break;
         case TokenType::control:
         case TokenType::unknown:
         case TokenType::user_defined:
@@ -476,10 +474,8 @@ class Tokenizer {
     if (kind_ == TokenizerKind::merges_bpe && escape_ && !leftmost_specials_) {  // GGUF: spaces are escaped here
       job.escaped.clear();
       for (const char c : text) {
-        if (c == ' ')
-          job.escaped.append(BpeModel::kMeta);
-        else
-          job.escaped.push_back(c);
+        if (c == ' ') job.escaped.append(BpeModel::kMeta);
+        else job.escaped.push_back(c);
       }
       text = job.escaped;
     }

@@ -58,25 +58,18 @@ class TokenizerJsonSax final : public Json::json_sax_t {
 
   bool string(string_t& v) override {
     switch (zone_) {
-      case Zone::tree:
-        return value(std::move(v));
-      case Zone::vocab_object:
-        return fail("a string as an id in model.vocab");
-      case Zone::vocab_list:
-        return fail("a string in model.vocab");
+      case Zone::tree: return value(std::move(v));
+      case Zone::vocab_object: return fail("a string as an id in model.vocab");
+      case Zone::vocab_list: return fail("a string in model.vocab");
       case Zone::vocab_pair:
         if (parts_++ != 0) return fail("a second string in an entry of model.vocab");
         entries.push_back({arena_.add(v), -1, 0});
         return true;
-      case Zone::merge_list:
-        return legacy_merge(v);
+      case Zone::merge_list: return legacy_merge(v);
       case Zone::merge_pair:
-        if (parts_ == 0)
-          left_ = arena_.add(v);
-        else if (parts_ == 1)
-          merges.push_back({left_, arena_.add(v)});
-        else
-          return fail("a merge of more than two pieces");
+        if (parts_ == 0) left_ = arena_.add(v);
+        else if (parts_ == 1) merges.push_back({left_, arena_.add(v)});
+        else return fail("a merge of more than two pieces");
         ++parts_;
         return true;
     }
@@ -159,12 +152,9 @@ class TokenizerJsonSax final : public Json::json_sax_t {
   }
   bool value(Json v) {
     if (++values_ > kMaxJsonValues) return fail("more than " + std::to_string(kMaxJsonValues) + " values");
-    if (stack_.empty())
-      root = std::move(v);
-    else if (stack_.back()->is_array())
-      stack_.back()->push_back(std::move(v));
-    else
-      (*stack_.back())[key_] = std::move(v);
+    if (stack_.empty()) root = std::move(v);
+    else if (stack_.back()->is_array()) stack_.back()->push_back(std::move(v));
+    else (*stack_.back())[key_] = std::move(v);
     return true;
   }
   bool open(Json container) {
@@ -363,20 +353,13 @@ inline Status read_normalizer(const TextJson& step, std::vector<NormalizeStep>& 
     }
     return {};
   }
-  if (type == "NFC")
-    result.kind = Kind::nfc;
-  else if (type == "NFD")
-    result.kind = Kind::nfd;
-  else if (type == "NFKC")
-    result.kind = Kind::nfkc;
-  else if (type == "NFKD")
-    result.kind = Kind::nfkd;
-  else if (type == "Lowercase")
-    result.kind = Kind::lowercase;
-  else if (type == "StripAccents")
-    result.kind = Kind::strip_accents;
-  else if (type == "Nmt")
-    result.kind = Kind::nmt;
+  if (type == "NFC") result.kind = Kind::nfc;
+  else if (type == "NFD") result.kind = Kind::nfd;
+  else if (type == "NFKC") result.kind = Kind::nfkc;
+  else if (type == "NFKD") result.kind = Kind::nfkd;
+  else if (type == "Lowercase") result.kind = Kind::lowercase;
+  else if (type == "StripAccents") result.kind = Kind::strip_accents;
+  else if (type == "Nmt") result.kind = Kind::nmt;
   else if (type == "Strip") {
     result.kind = Kind::strip;
     TRITIUM_ASSIGN(result.left, step.boolean("strip_left", true));
@@ -471,12 +454,9 @@ inline Status read_pre_tokenizer(const TextJson& step, std::vector<SplitStep>& o
       return step.wrong("replacement", "one character");
     }
     TRITIUM_ASSIGN(const std::string scheme, step.text_or("prepend_scheme", "always"));
-    if (scheme == "always")
-      result.prepend = SplitStep::Prepend::always;
-    else if (scheme == "first")
-      result.prepend = SplitStep::Prepend::first;
-    else if (scheme != "never")
-      return unsupported_step("prepend scheme", step.path("prepend_scheme"), scheme);
+    if (scheme == "always") result.prepend = SplitStep::Prepend::always;
+    else if (scheme == "first") result.prepend = SplitStep::Prepend::first;
+    else if (scheme != "never") return unsupported_step("prepend scheme", step.path("prepend_scheme"), scheme);
     TRITIUM_ASSIGN(const bool prefix, step.boolean("add_prefix_space", true));
     if (!prefix) result.prepend = SplitStep::Prepend::never;
     TRITIUM_ASSIGN(result.cut, step.boolean("split", true));

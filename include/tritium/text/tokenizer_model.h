@@ -55,8 +55,7 @@ class ProtoReader {
         at_ += static_cast<std::size_t>(length);
         break;
       }
-      default:
-        return damaged("a wire type of 0, 1, 2 or 5", std::to_string(field.wire));
+      default: return damaged("a wire type of 0, 1, 2 or 5", std::to_string(field.wire));
     }
     return field;
   }

@@ -86,9 +86,7 @@ inline std::size_t valid_utf8_prefix(std::string_view text) {
   }
   return at;
 }
-inline bool is_valid_utf8(std::string_view text) {
-  return valid_utf8_prefix(text) == text.size();
-}
+inline bool is_valid_utf8(std::string_view text) { return valid_utf8_prefix(text) == text.size(); }
 
 /// Bytes of the invalid units at the start of `text`.
 inline std::size_t invalid_utf8_prefix(std::string_view text) {
@@ -120,53 +118,40 @@ namespace detail {
 inline std::uint8_t class_of_category(int category) {
   switch (category) {
     case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LT:
-      return kLetter | kUpper;
-    case UTF8PROC_CATEGORY_LL:
-      return kLetter | kLower;
+    case UTF8PROC_CATEGORY_LT: return kLetter | kUpper;
+    case UTF8PROC_CATEGORY_LL: return kLetter | kLower;
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-      return kLetter;
+    case UTF8PROC_CATEGORY_LO: return kLetter;
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-      return kMark;
+    case UTF8PROC_CATEGORY_ME: return kMark;
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-      return kNumber;
+    case UTF8PROC_CATEGORY_NO: return kNumber;
     case UTF8PROC_CATEGORY_PC:
     case UTF8PROC_CATEGORY_PD:
     case UTF8PROC_CATEGORY_PS:
     case UTF8PROC_CATEGORY_PE:
     case UTF8PROC_CATEGORY_PI:
     case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO:
-      return kPunct;
+    case UTF8PROC_CATEGORY_PO: return kPunct;
     case UTF8PROC_CATEGORY_SM:
     case UTF8PROC_CATEGORY_SC:
     case UTF8PROC_CATEGORY_SK:
-    case UTF8PROC_CATEGORY_SO:
-      return kSymbol;
-    default:
-      return 0;
+    case UTF8PROC_CATEGORY_SO: return kSymbol;
+    default: return 0;
   }
 }
 constexpr std::array<std::uint8_t, 128> make_ascii_classes() {
   std::array<std::uint8_t, 128> table{};
   for (std::size_t c = 0; c < 128; ++c) {
-    if (c >= 'A' && c <= 'Z')
-      table[c] = kLetter | kUpper;
-    else if (c >= 'a' && c <= 'z')
-      table[c] = kLetter | kLower;
-    else if (c >= '0' && c <= '9')
-      table[c] = kNumber;
-    else if (c == ' ' || (c >= 9 && c <= 13))
-      table[c] = kSpace;
+    if (c >= 'A' && c <= 'Z') table[c] = kLetter | kUpper;
+    else if (c >= 'a' && c <= 'z') table[c] = kLetter | kLower;
+    else if (c >= '0' && c <= '9') table[c] = kNumber;
+    else if (c == ' ' || (c >= 9 && c <= 13)) table[c] = kSpace;
     else if (c == '$' || c == '+' || (c >= '<' && c <= '>') || c == '^' || c == '`' || c == '|' || c == '~')
       table[c] = kSymbol;
-    else if (c > ' ' && c < 127)
-      table[c] = kPunct;
+    else if (c > ' ' && c < 127) table[c] = kPunct;
   }
   return table;
 }
@@ -242,16 +227,11 @@ class Utf8Stream {
   // The second byte decides about overlong forms, surrogates and the upper end.
   static bool second_fits(unsigned char lead, unsigned char second) {
     switch (lead) {
-      case 0xE0:
-        return second >= 0xA0 && second <= 0xBF;
-      case 0xED:
-        return second >= 0x80 && second <= 0x9F;
-      case 0xF0:
-        return second >= 0x90 && second <= 0xBF;
-      case 0xF4:
-        return second >= 0x80 && second <= 0x8F;
-      default:
-        return (second & 0xC0) == 0x80;
+      case 0xE0: return second >= 0xA0 && second <= 0xBF;
+      case 0xED: return second >= 0x80 && second <= 0x9F;
+      case 0xF0: return second >= 0x90 && second <= 0xBF;
+      case 0xF4: return second >= 0x80 && second <= 0x8F;
+      default: return (second & 0xC0) == 0x80;
     }
   }
   // Bytes of the maximal ill-formed part at the start: a lead with the trail bytes that still fitted, or one byte.
@@ -296,16 +276,11 @@ inline std::string escape_control(std::string_view text, std::size_t limit = 409
     const char32_t c = unit.value;
     if (!unit.valid || c < 0x20 || c == 0x7F || c == '\\') {
       const auto byte = static_cast<unsigned char>(text[0]);
-      if (c == '\n')
-        out.append("\\n");
-      else if (c == '\r')
-        out.append("\\r");
-      else if (c == '\t')
-        out.append("\\t");
-      else if (c == '\\')
-        out.append("\\\\");
-      else
-        out.append("\\x").append({kHex[byte >> 4], kHex[byte & 15]});
+      if (c == '\n') out.append("\\n");
+      else if (c == '\r') out.append("\\r");
+      else if (c == '\t') out.append("\\t");
+      else if (c == '\\') out.append("\\\\");
+      else out.append("\\x").append({kHex[byte >> 4], kHex[byte & 15]});
     } else if ((c >= 0x80 && c < 0xA0) || (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
                (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF) {
       out.append("\\u{");

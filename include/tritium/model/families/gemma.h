@@ -20,23 +20,36 @@ inline constexpr std::string_view kGguf2[] = {"gemma2"};
 inline constexpr std::string_view kHf2[] = {"Gemma2ForCausalLM"};
 
 inline constexpr TensorName kGgufNames1[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput,  gguf_name::kAttnNorm, gguf_name::kAttnQ, gguf_name::kAttnK,
-    gguf_name::kAttnV,          gguf_name::kAttnOutput, gguf_name::kFfnNorm, gguf_name::kFfnGate,  gguf_name::kFfnUp, gguf_name::kFfnDown,
+    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput, gguf_name::kAttnNorm,
+    gguf_name::kAttnQ,          gguf_name::kAttnK,      gguf_name::kAttnV,  gguf_name::kAttnOutput,
+    gguf_name::kFfnNorm,        gguf_name::kFfnGate,    gguf_name::kFfnUp,  gguf_name::kFfnDown,
 };
 inline constexpr TensorName kHfNames1[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm, hf_name::kAttnQ, hf_name::kAttnK,
-    hf_name::kAttnV, hf_name::kAttnOutput, {Role::ffn_norm, "model.layers.%.post_attention_layernorm"}, hf_name::kFfnGate, hf_name::kFfnUp,
-    hf_name::kFfnDown,
+    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput,
+    hf_name::kAttnNorm,       hf_name::kAttnQ,      hf_name::kAttnK,
+    hf_name::kAttnV,          hf_name::kAttnOutput, {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
+    hf_name::kFfnGate,        hf_name::kFfnUp,      hf_name::kFfnDown,
 };
 inline constexpr TensorName kGgufNames2[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput,     gguf_name::kAttnNorm,     gguf_name::kAttnQ,
-    gguf_name::kAttnK,          gguf_name::kAttnV,      gguf_name::kAttnOutput, gguf_name::kAttnPostNorm, gguf_name::kFfnNorm,
-    gguf_name::kFfnGate,        gguf_name::kFfnUp,      gguf_name::kFfnDown,    gguf_name::kFfnPostNorm,
+    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm,  gguf_name::kOutput,  gguf_name::kAttnNorm,
+    gguf_name::kAttnQ,          gguf_name::kAttnK,       gguf_name::kAttnV,   gguf_name::kAttnOutput,
+    gguf_name::kAttnPostNorm,   gguf_name::kFfnNorm,     gguf_name::kFfnGate, gguf_name::kFfnUp,
+    gguf_name::kFfnDown,        gguf_name::kFfnPostNorm,
 };
 inline constexpr TensorName kHfNames2[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm, hf_name::kAttnQ, hf_name::kAttnK,
-    hf_name::kAttnV, hf_name::kAttnOutput, {Role::attn_post_norm, "model.layers.%.post_attention_layernorm"},
-    {Role::ffn_norm, "model.layers.%.pre_feedforward_layernorm"}, hf_name::kFfnGate, hf_name::kFfnUp, hf_name::kFfnDown,
+    hf_name::kTokenEmbedding,
+    hf_name::kOutputNorm,
+    hf_name::kOutput,
+    hf_name::kAttnNorm,
+    hf_name::kAttnQ,
+    hf_name::kAttnK,
+    hf_name::kAttnV,
+    hf_name::kAttnOutput,
+    {Role::attn_post_norm, "model.layers.%.post_attention_layernorm"},
+    {Role::ffn_norm, "model.layers.%.pre_feedforward_layernorm"},
+    hf_name::kFfnGate,
+    hf_name::kFfnUp,
+    hf_name::kFfnDown,
     {Role::ffn_post_norm, "model.layers.%.post_feedforward_layernorm"},
 };
 
@@ -57,7 +70,8 @@ inline Result<ModelSpec> from_gguf_1(const GgufFile& file) {
 }
 inline Result<ModelSpec> from_config_1(const JsonObject& config) {
   // The first configs say hidden_act "gelu" and mean the tanh form; only hidden_activation may say otherwise.
-  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.tied = true, .context = 8192, .head_dim = 256}));
+  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts,
+                 read_config_facts(config, {.tied = true, .context = 8192, .head_dim = 256}));
   TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_activation", "gelu_pytorch_tanh"));
   TRITIUM_TRY(facts.keys.only<bool>("attention_bias", false));
   TRITIUM_TRY(facts.keys.only<bool>("use_bidirectional_attention", false));
@@ -67,7 +81,8 @@ inline Result<ModelSpec> from_config_1(const JsonObject& config) {
 }
 
 inline Result<ModelSpec> from_gguf_2(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma2", {.window = true, .score_cap = true, .logit_cap = true}));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts,
+                 read_gguf_facts(file, "gemma2", {.window = true, .score_cap = true, .logit_cap = true}));
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 10000.0));
   TRITIUM_ASSIGN(const double attention_cap, facts.keys.number_or("attn_logit_softcapping", 50.0, 0.0, 1e6));
@@ -76,14 +91,16 @@ inline Result<ModelSpec> from_gguf_2(const GgufFile& file) {
   spec.attention_cap = static_cast<float>(attention_cap);
   spec.logit_cap = static_cast<float>(logit_cap);
   if (spec.n_layers() == 46) {
-    spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.hidden) / static_cast<float>(spec.layers[0].n_heads));
+    spec.attention_scale =
+        1.0f / std::sqrt(static_cast<float>(spec.hidden) / static_cast<float>(spec.layers[0].n_heads));
   }
   set_windows(spec, window);
   finish(spec, std::move(rope));
   return std::move(spec);
 }
 inline Result<ModelSpec> from_config_2(const JsonObject& config) {
-  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.tied = true, .context = 8192, .head_dim = 256}));
+  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts,
+                 read_config_facts(config, {.tied = true, .context = 8192, .head_dim = 256}));
   ModelSpec& spec = facts.spec;
   TRITIUM_TRY(facts.keys.only<std::string_view>("hidden_activation", "gelu_pytorch_tanh"));
   TRITIUM_TRY(facts.keys.only<bool>("attention_bias", false));

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemma 4 (text, dense): Gemma 3's block with wider heads on global layers, shared caches, a second embedding, a scale a layer.
+// Gemma 4 (text, dense): Gemma 3's block with wider heads on global layers, shared caches, a second embedding, a scale
+// a layer.
 //
 //   h += N_pa(Attn(N_in h));   h += N_pf(MLP(N_pre h));   h += N_pp(W_p(gelu(W_g h) * p_l));   h *= layer_scalar
-//   scores are not scaled; values are RMS-normalised without a weight, and are the raw keys on global layers of attention_k_eq_v
-//   global layers rotate the pairs (i, i + d / 2) with i < d / 8 only, at frequencies of the whole head; local ones all pairs
+//   scores are not scaled; values are RMS-normalised without a weight, and are the raw keys on global layers of
+//   attention_k_eq_v global layers rotate the pairs (i, i + d / 2) with i < d / 8 only, at frequencies of the whole
+//   head; local ones all pairs
 //
-// The last num_kv_shared_layers layers read the cache of the last layer of their kind before them; with use_double_wide_mlp their MLPs
-// are twice as wide. The last layer is always global. Experts (enable_moe_block) are not supported and refused.
-// Sources: transformers modeling_gemma4.py, configuration_gemma4.py; llama.cpp's converter.
+// The last num_kv_shared_layers layers read the cache of the last layer of their kind before them; with
+// use_double_wide_mlp their MLPs are twice as wide. The last layer is always global. Experts (enable_moe_block) are not
+// supported and refused. Sources: transformers modeling_gemma4.py, configuration_gemma4.py; llama.cpp's converter.
 #pragma once
 
 #include "tritium/model/families/gemma3.h"
@@ -20,23 +22,59 @@ inline constexpr std::string_view kGgufArchitectures[] = {"gemma4"};
 inline constexpr std::string_view kHfArchitectures[] = {"Gemma4ForCausalLM", "Gemma4ForConditionalGeneration"};
 
 inline constexpr TensorName kGgufNames[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput, gguf_name::kAttnNorm, gguf_name::kAttnQ, gguf_name::kAttnK,
-    gguf_name::kAttnV, gguf_name::kAttnQNorm, gguf_name::kAttnKNorm, gguf_name::kAttnOutput, gguf_name::kAttnPostNorm, gguf_name::kFfnNorm,
-    gguf_name::kFfnGate, gguf_name::kFfnUp, gguf_name::kFfnDown, gguf_name::kFfnPostNorm,
-    gguf_name::kPerLayerEmbedding, gguf_name::kPerLayerProjection, gguf_name::kPerLayerNorm, gguf_name::kPerLayerGate,
-    gguf_name::kPerLayerOutput, gguf_name::kPerLayerPostNorm, {Role::layer_scale, "blk.%.layer_output_scale", Need::optional},
+    gguf_name::kTokenEmbedding,
+    gguf_name::kOutputNorm,
+    gguf_name::kOutput,
+    gguf_name::kAttnNorm,
+    gguf_name::kAttnQ,
+    gguf_name::kAttnK,
+    gguf_name::kAttnV,
+    gguf_name::kAttnQNorm,
+    gguf_name::kAttnKNorm,
+    gguf_name::kAttnOutput,
+    gguf_name::kAttnPostNorm,
+    gguf_name::kFfnNorm,
+    gguf_name::kFfnGate,
+    gguf_name::kFfnUp,
+    gguf_name::kFfnDown,
+    gguf_name::kFfnPostNorm,
+    gguf_name::kPerLayerEmbedding,
+    gguf_name::kPerLayerProjection,
+    gguf_name::kPerLayerNorm,
+    gguf_name::kPerLayerGate,
+    gguf_name::kPerLayerOutput,
+    gguf_name::kPerLayerPostNorm,
+    {Role::layer_scale, "blk.%.layer_output_scale", Need::optional},
 };
 inline constexpr TensorName kHfNames[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm, hf_name::kAttnQ, hf_name::kAttnK,
-    hf_name::kAttnV, hf_name::kAttnQNorm, hf_name::kAttnKNorm, hf_name::kAttnOutput,
-    {Role::attn_post_norm, "model.layers.%.post_attention_layernorm"}, {Role::ffn_norm, "model.layers.%.pre_feedforward_layernorm"},
-    hf_name::kFfnGate, hf_name::kFfnUp, hf_name::kFfnDown, {Role::ffn_post_norm, "model.layers.%.post_feedforward_layernorm"},
-    hf_name::kPerLayerEmbedding, hf_name::kPerLayerProjection, hf_name::kPerLayerNorm, hf_name::kPerLayerGate, hf_name::kPerLayerOutput,
-    hf_name::kPerLayerPostNorm, {Role::layer_scale, "model.layers.%.layer_scalar", Need::required, Need::no, true},
+    hf_name::kTokenEmbedding,
+    hf_name::kOutputNorm,
+    hf_name::kOutput,
+    hf_name::kAttnNorm,
+    hf_name::kAttnQ,
+    hf_name::kAttnK,
+    hf_name::kAttnV,
+    hf_name::kAttnQNorm,
+    hf_name::kAttnKNorm,
+    hf_name::kAttnOutput,
+    {Role::attn_post_norm, "model.layers.%.post_attention_layernorm"},
+    {Role::ffn_norm, "model.layers.%.pre_feedforward_layernorm"},
+    hf_name::kFfnGate,
+    hf_name::kFfnUp,
+    hf_name::kFfnDown,
+    {Role::ffn_post_norm, "model.layers.%.post_feedforward_layernorm"},
+    hf_name::kPerLayerEmbedding,
+    hf_name::kPerLayerProjection,
+    hf_name::kPerLayerNorm,
+    hf_name::kPerLayerGate,
+    hf_name::kPerLayerOutput,
+    hf_name::kPerLayerPostNorm,
+    {Role::layer_scale, "model.layers.%.layer_scalar", Need::required, Need::no, true},
 };
 
 /// What both kinds of file share. Rotary embedding 0 is the global one, 1 the local one.
-inline void finish(ModelSpec& spec, RopeSpec global_rope, RopeSpec local_rope, std::size_t window, const std::vector<bool>& global) {
+inline void finish(ModelSpec& spec, RopeSpec global_rope, RopeSpec local_rope, std::size_t window,
+                   const std::vector<bool>& global) {
   spec.ropes = {std::move(global_rope), std::move(local_rope)};
   for (std::size_t i = 0; i < spec.n_layers(); ++i) {
     spec.layers[i].window = global[i] ? 0 : window;
@@ -64,9 +102,11 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   spec.logit_cap = static_cast<float>(logit_cap);
   TRITIUM_ASSIGN(const std::vector<bool> global, gemma3::read_gguf_pattern(file, facts));
   TRITIUM_ASSIGN(spec.per_layer_dim, keys.size_or("embedding_length_per_layer_input", 0, 0, kMaxWidth));
-  if (const GgufTensor* table = file.find_tensor("per_layer_token_embd.weight"); table != nullptr) spec.per_layer_vocab = static_cast<std::size_t>(table->dims[1]);
+  if (const GgufTensor* table = file.find_tensor("per_layer_token_embd.weight"); table != nullptr)
+    spec.per_layer_vocab = static_cast<std::size_t>(table->dims[1]);
   finish(spec, std::move(global_rope), local_rope, window, global);
-  TRITIUM_ASSIGN(const double shared, keys.number_or("attention.shared_kv_layers", 0.0, 0.0, static_cast<double>(spec.n_layers())));
+  TRITIUM_ASSIGN(const double shared,
+                 keys.number_or("attention.shared_kv_layers", 0.0, 0.0, static_cast<double>(spec.n_layers())));
   TRITIUM_TRY(share_caches(spec, static_cast<std::size_t>(shared), global, keys.where()));
   for (std::size_t i = 0; i < spec.n_layers(); ++i) {
     LayerSpec& layer = spec.layers[i];
@@ -77,7 +117,8 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
 }
 
 /// One kind of layer's entry of rope_parameters.
-inline Result<RopeSpec> read_rope(const JsonObject& config, std::string_view kind, std::size_t head_dim, double default_base, bool default_proportional) {
+inline Result<RopeSpec> read_rope(const JsonObject& config, std::string_view kind, std::size_t head_dim,
+                                  double default_base, bool default_proportional) {
   RopeSpec rope;
   rope.base = default_base;
   rope.rotary_dim = head_dim / 2 * 2;
@@ -96,16 +137,19 @@ inline Result<RopeSpec> read_rope(const JsonObject& config, std::string_view kin
     rope.scaling = RopeScaling::proportional;
     rope.rotated_pairs = static_cast<std::size_t>(partial * static_cast<double>(head_dim) / 2.0);
   } else if (type != "default") {
-    return make_error(Errc::unsupported, "unsupported rope scaling", std::string(config.where()) + ", key \"rope_type\"", "default or proportional", printable(type));
+    return make_error(Errc::unsupported, "unsupported rope scaling",
+                      std::string(config.where()) + ", key \"rope_type\"", "default or proportional", printable(type));
   }
   return rope;
 }
 
 /// Heads of global layers: per_layer_config in newer files, global_head_dim and num_global_key_value_heads in others.
-inline Status read_global_heads(const JsonObject& config, CommonFacts<JsonObject>& facts, const std::vector<bool>& global, bool k_is_v) {
+inline Status read_global_heads(const JsonObject& config, CommonFacts<JsonObject>& facts,
+                                const std::vector<bool>& global, bool k_is_v) {
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(const std::size_t wide, facts.keys.size_or("global_head_dim", 512, 2, kMaxHeadDim));
-  TRITIUM_ASSIGN(const std::size_t kv_heads, facts.keys.size_or("num_global_key_value_heads", spec.layers[0].n_kv_heads, 1, kMaxHeads));
+  TRITIUM_ASSIGN(const std::size_t kv_heads,
+                 facts.keys.size_or("num_global_key_value_heads", spec.layers[0].n_kv_heads, 1, kMaxHeads));
   for (std::size_t i = 0; i < spec.n_layers(); ++i) {
     if (!global[i]) continue;
     spec.layers[i].head_dim = wide;
@@ -132,7 +176,9 @@ inline Status read_global_heads(const JsonObject& config, CommonFacts<JsonObject
     TRITIUM_ASSIGN(layer.n_kv_heads, keys.size_or("num_key_value_heads", narrow_kv, 1, kMaxHeads));
     for (const auto& [key, value] : one.value().items()) {
       if (key == "head_dim" || key == "num_key_value_heads") continue;
-      return make_error(Errc::unsupported, "unsupported model", std::string(one.where()) + ", key \"" + printable(key) + "\"", "head_dim or num_key_value_heads", "another");
+      return make_error(Errc::unsupported, "unsupported model",
+                        std::string(one.where()) + ", key \"" + printable(key) + "\"",
+                        "head_dim or num_key_value_heads", "another");
     }
   }
   return {};
@@ -140,7 +186,8 @@ inline Status read_global_heads(const JsonObject& config, CommonFacts<JsonObject
 
 inline Result<ModelSpec> from_config(const JsonObject& outer) {
   TRITIUM_ASSIGN(const JsonObject config, text_config_of(outer));
-  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.tied = true, .context = 131072, .head_dim = 256}));
+  TRITIUM_ASSIGN(CommonFacts<JsonObject> facts,
+                 read_config_facts(config, {.tied = true, .context = 131072, .head_dim = 256}));
   const detail::ConfigFacts& keys = facts.keys;
   ModelSpec& spec = facts.spec;
   TRITIUM_TRY(keys.only<std::string_view>("hidden_activation", "gelu_pytorch_tanh"));
@@ -150,7 +197,9 @@ inline Result<ModelSpec> from_config(const JsonObject& outer) {
   TRITIUM_ASSIGN(const double logit_cap, keys.number_or("final_logit_softcapping", 0.0, 0.0, 1e6));
   spec.logit_cap = static_cast<float>(logit_cap);
   TRITIUM_ASSIGN(const std::size_t window, keys.size_or("sliding_window", 512, 1, kMaxContext));
-  TRITIUM_ASSIGN(spec.per_layer_dim, keys.size_or("hidden_size_per_layer_input", config.value().contains("hidden_size_per_layer_input") ? 0 : 256, 0, kMaxWidth));
+  TRITIUM_ASSIGN(spec.per_layer_dim,
+                 keys.size_or("hidden_size_per_layer_input",
+                              config.value().contains("hidden_size_per_layer_input") ? 0 : 256, 0, kMaxWidth));
   TRITIUM_ASSIGN(spec.per_layer_vocab, keys.size_or("vocab_size_per_layer_input", 262144, 1, kMaxVocab));
   std::vector<bool> global(spec.n_layers());
   for (std::size_t i = 0; i < global.size(); ++i) global[i] = (i + 1) % 6 == 0;
@@ -165,13 +214,15 @@ inline Result<ModelSpec> from_config(const JsonObject& outer) {
   for (std::size_t i = 0; i < spec.n_layers(); ++i) {
     std::size_t& width = global[i] ? wide : narrow;
     if (width != 0 && width != spec.layers[i].head_dim) {
-      return make_error(Errc::unsupported, "unsupported model", keys.where() + ", key \"per_layer_config\"", "one head_dim for each kind of layer",
+      return make_error(Errc::unsupported, "unsupported model", keys.where() + ", key \"per_layer_config\"",
+                        "one head_dim for each kind of layer",
                         std::to_string(width) + " and " + std::to_string(spec.layers[i].head_dim));
     }
     width = spec.layers[i].head_dim;
   }
   TRITIUM_ASSIGN(RopeSpec global_rope, read_rope(config, "full_attention", wide, 1000000.0, true));
-  TRITIUM_ASSIGN(RopeSpec local_rope, read_rope(config, "sliding_attention", narrow == 0 ? wide : narrow, gemma3::kLocalBase, false));
+  TRITIUM_ASSIGN(RopeSpec local_rope,
+                 read_rope(config, "sliding_attention", narrow == 0 ? wide : narrow, gemma3::kLocalBase, false));
   finish(spec, std::move(global_rope), std::move(local_rope), window, global);
   TRITIUM_ASSIGN(const std::size_t shared, keys.size_or("num_kv_shared_layers", 0, 0, spec.n_layers()));
   TRITIUM_TRY(share_caches(spec, shared, global, keys.where() + ", key \"num_kv_shared_layers\""));

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Llama-shaped models: Llama 2 and 3, SmolLM2, Mistral.
 //
-//   h += Wo attn(RoPE(Wq x), RoPE(Wk x), Wv x), x = RMS(h);   h += Wd(silu(Wg x) * (Wu x)), x = RMS(h);   logits = W RMS(h)
+//   h += Wo attn(RoPE(Wq x), RoPE(Wk x), Wv x), x = RMS(h);   h += Wd(silu(Wg x) * (Wu x)), x = RMS(h);   logits = W
+//   RMS(h)
 //
-// GGUF (architecture "llama") stores q and k rows with rotary pairs interleaved; safetensors do not. Llama 3.1's frequency
-// scaling is a tensor of divisors in GGUF and rope_scaling in config.json. Mistral v0.1 adds a window on every layer.
-// Sources: transformers modeling_llama.py, modeling_mistral.py; llama.cpp's converter for the permutation.
+// GGUF (architecture "llama") stores q and k rows with rotary pairs interleaved; safetensors do not. Llama 3.1's
+// frequency scaling is a tensor of divisors in GGUF and rope_scaling in config.json. Mistral v0.1 adds a window on
+// every layer. Sources: transformers modeling_llama.py, modeling_mistral.py; llama.cpp's converter for the permutation.
 #pragma once
 
 #include "tritium/model/families/common.h"
@@ -18,21 +19,32 @@ inline constexpr std::string_view kGgufArchitectures[] = {"llama"};
 inline constexpr std::string_view kHfArchitectures[] = {"LlamaForCausalLM", "MistralForCausalLM"};
 
 inline constexpr TensorName kGgufNames[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput, gguf_name::kAttnNorm,
+    gguf_name::kTokenEmbedding,
+    gguf_name::kOutputNorm,
+    gguf_name::kOutput,
+    gguf_name::kAttnNorm,
     {Role::attn_q, "blk.%.attn_q", Need::required, Need::optional},
     {Role::attn_k, "blk.%.attn_k", Need::required, Need::optional},
     {Role::attn_v, "blk.%.attn_v", Need::required, Need::optional},
     {Role::attn_output, "blk.%.attn_output", Need::required, Need::optional},
-    gguf_name::kFfnNorm, gguf_name::kFfnGate, gguf_name::kFfnUp, gguf_name::kFfnDown,
+    gguf_name::kFfnNorm,
+    gguf_name::kFfnGate,
+    gguf_name::kFfnUp,
+    gguf_name::kFfnDown,
 };
 inline constexpr TensorName kHfNames[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm,
+    hf_name::kTokenEmbedding,
+    hf_name::kOutputNorm,
+    hf_name::kOutput,
+    hf_name::kAttnNorm,
     {Role::attn_q, "model.layers.%.self_attn.q_proj", Need::required, Need::optional},
     {Role::attn_k, "model.layers.%.self_attn.k_proj", Need::required, Need::optional},
     {Role::attn_v, "model.layers.%.self_attn.v_proj", Need::required, Need::optional},
     {Role::attn_output, "model.layers.%.self_attn.o_proj", Need::required, Need::optional},
     {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
-    hf_name::kFfnGate, hf_name::kFfnUp, hf_name::kFfnDown,
+    hf_name::kFfnGate,
+    hf_name::kFfnUp,
+    hf_name::kFfnDown,
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
@@ -54,7 +66,8 @@ inline Result<ModelSpec> from_config(const JsonObject& config) {
   // transformers' default for Mistral is a window of 4096; a null turns it off
   const bool mistral = spec.architecture == "MistralForCausalLM";
   const bool absent = !config.value().contains("sliding_window");
-  TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("sliding_window", mistral && absent ? 4096 : 0, 0, kMaxContext));
+  TRITIUM_ASSIGN(const std::size_t window,
+                 facts.keys.size_or("sliding_window", mistral && absent ? 4096 : 0, 0, kMaxContext));
   for (LayerSpec& layer : spec.layers) layer.window = mistral ? window : 0;
   TRITIUM_ASSIGN(spec.ternary, read_bitnet_quantization(config));  // Llama3-1.58, Falcon3-1.58, Falcon-E
   return std::move(spec);

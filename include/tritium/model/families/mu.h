@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mu-style encoder-decoder: small, one embedding for both stacks and the head, rotary embedding, grouped queries, biases everywhere.
+// Mu-style encoder-decoder: small, one embedding for both stacks and the head, rotary embedding, grouped queries,
+// biases everywhere.
 //
 //   encoder  h += Attn(N h);  h += MLP(N h)                     every token sees every other
 //   decoder  g += Attn(N g);  g += Cross(N g, M);  g += MLP(N g)
 //   MLP(x) = W2 gelu_tanh(W1 x + b1) + b2;   query head h reads KV head h mod n_kv_heads (is_interleaved: h / group)
 //   dual_norm: each branch is normalised again before it is added, as the announced production model's are
 //
-// The production model's weights are not public; the folder convention (config.json with the reference's hyper-parameters) is ours.
-// Sources: the open reference of arXiv 2501.16273 for the block; the public description of Mu for its dual norms.
+// The production model's weights are not public; the folder convention (config.json with the reference's
+// hyper-parameters) is ours. Sources: the open reference of arXiv 2501.16273 for the block; the public description of
+// Mu for its dual norms.
 #pragma once
 
 #include "tritium/model/families/common.h"
@@ -20,29 +22,39 @@ namespace mu {
 inline constexpr std::string_view kHfArchitectures[] = {"MuForConditionalGeneration"};
 
 inline constexpr Need kMust = Need::required;
-#define TRITIUM_MU_ENCODER                                                                                                   \
-  {Role::token_embedding, "transformer.wte"}, {Role::output_norm, "transformer.ln_e"}, {Role::attn_norm, "transformer.e.%.ln1"}, \
-      {Role::attn_q, "transformer.e.%.attn.q_linear", kMust, kMust}, {Role::attn_k, "transformer.e.%.attn.k_linear", kMust, kMust}, \
-      {Role::attn_v, "transformer.e.%.attn.v_linear", kMust, kMust}, {Role::attn_output, "transformer.e.%.attn.out_linear", kMust, kMust}, \
-      {Role::ffn_norm, "transformer.e.%.ln2"}, {Role::ffn_up, "transformer.e.%.mlp.fc1", kMust, kMust},                      \
-      {Role::ffn_down, "transformer.e.%.mlp.fc2", kMust, kMust}
-#define TRITIUM_MU_DECODER                                                                                                   \
-  {Role::token_embedding, "transformer.wte"}, {Role::output, "lm_head", Need::optional}, {Role::output_norm, "transformer.ln_f"}, \
-      {Role::attn_norm, "transformer.h.%.ln1"}, {Role::attn_q, "transformer.h.%.causal_attn.q_linear", kMust, kMust},        \
-      {Role::attn_k, "transformer.h.%.causal_attn.k_linear", kMust, kMust},                                                  \
-      {Role::attn_v, "transformer.h.%.causal_attn.v_linear", kMust, kMust},                                                  \
-      {Role::attn_output, "transformer.h.%.causal_attn.out_linear", kMust, kMust}, {Role::cross_norm, "transformer.h.%.ln2"}, \
-      {Role::cross_q, "transformer.h.%.cross_attn.q_linear", kMust, kMust}, {Role::cross_k, "transformer.h.%.cross_attn.k_linear", kMust, kMust}, \
-      {Role::cross_v, "transformer.h.%.cross_attn.v_linear", kMust, kMust},                                                  \
-      {Role::cross_output, "transformer.h.%.cross_attn.out_linear", kMust, kMust}, {Role::ffn_norm, "transformer.h.%.ln3"},   \
-      {Role::ffn_up, "transformer.h.%.mlp.fc1", kMust, kMust}, {Role::ffn_down, "transformer.h.%.mlp.fc2", kMust, kMust}
+#define TRITIUM_MU_ENCODER                                                                                           \
+  {Role::token_embedding, "transformer.wte"}, {Role::output_norm, "transformer.ln_e"},                               \
+      {Role::attn_norm, "transformer.e.%.ln1"}, {Role::attn_q, "transformer.e.%.attn.q_linear", kMust, kMust},       \
+      {Role::attn_k, "transformer.e.%.attn.k_linear", kMust, kMust},                                                 \
+      {Role::attn_v, "transformer.e.%.attn.v_linear", kMust, kMust},                                                 \
+      {Role::attn_output, "transformer.e.%.attn.out_linear", kMust, kMust}, {Role::ffn_norm, "transformer.e.%.ln2"}, \
+      {Role::ffn_up, "transformer.e.%.mlp.fc1", kMust, kMust}, {                                                     \
+    Role::ffn_down, "transformer.e.%.mlp.fc2", kMust, kMust                                                          \
+  }
+#define TRITIUM_MU_DECODER                                                                                             \
+  {Role::token_embedding, "transformer.wte"}, {Role::output, "lm_head", Need::optional},                               \
+      {Role::output_norm, "transformer.ln_f"}, {Role::attn_norm, "transformer.h.%.ln1"},                               \
+      {Role::attn_q, "transformer.h.%.causal_attn.q_linear", kMust, kMust},                                            \
+      {Role::attn_k, "transformer.h.%.causal_attn.k_linear", kMust, kMust},                                            \
+      {Role::attn_v, "transformer.h.%.causal_attn.v_linear", kMust, kMust},                                            \
+      {Role::attn_output, "transformer.h.%.causal_attn.out_linear", kMust, kMust},                                     \
+      {Role::cross_norm, "transformer.h.%.ln2"}, {Role::cross_q, "transformer.h.%.cross_attn.q_linear", kMust, kMust}, \
+      {Role::cross_k, "transformer.h.%.cross_attn.k_linear", kMust, kMust},                                            \
+      {Role::cross_v, "transformer.h.%.cross_attn.v_linear", kMust, kMust},                                            \
+      {Role::cross_output, "transformer.h.%.cross_attn.out_linear", kMust, kMust},                                     \
+      {Role::ffn_norm, "transformer.h.%.ln3"}, {Role::ffn_up, "transformer.h.%.mlp.fc1", kMust, kMust}, {              \
+    Role::ffn_down, "transformer.h.%.mlp.fc2", kMust, kMust                                                            \
+  }
 
 inline constexpr TensorName kEncoderNames[] = {TRITIUM_MU_ENCODER};
 inline constexpr TensorName kDecoderNames[] = {TRITIUM_MU_DECODER};
-inline constexpr TensorName kDualEncoderNames[] = {TRITIUM_MU_ENCODER, {Role::attn_post_norm, "transformer.e.%.post_ln1"},
+inline constexpr TensorName kDualEncoderNames[] = {TRITIUM_MU_ENCODER,
+                                                   {Role::attn_post_norm, "transformer.e.%.post_ln1"},
                                                    {Role::ffn_post_norm, "transformer.e.%.post_ln2"}};
-inline constexpr TensorName kDualDecoderNames[] = {TRITIUM_MU_DECODER, {Role::attn_post_norm, "transformer.h.%.post_ln1"},
-                                                   {Role::cross_post_norm, "transformer.h.%.post_ln2"}, {Role::ffn_post_norm, "transformer.h.%.post_ln3"}};
+inline constexpr TensorName kDualDecoderNames[] = {TRITIUM_MU_DECODER,
+                                                   {Role::attn_post_norm, "transformer.h.%.post_ln1"},
+                                                   {Role::cross_post_norm, "transformer.h.%.post_ln2"},
+                                                   {Role::ffn_post_norm, "transformer.h.%.post_ln3"}};
 #undef TRITIUM_MU_ENCODER
 #undef TRITIUM_MU_DECODER
 
@@ -68,8 +80,8 @@ inline Result<EncoderDecoderSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(const bool dual, keys.flag_or("dual_norm", false));
   const std::size_t head_dim = width / heads;
   if (width % heads != 0 || head_dim % 2 != 0) {
-    return make_error(Errc::invalid_file, "head counts do not fit", keys.where() + ", key \"qkv_embd\"", "an even width for each of " + std::to_string(heads) + " heads",
-                      std::to_string(width));
+    return make_error(Errc::invalid_file, "head counts do not fit", keys.where() + ", key \"qkv_embd\"",
+                      "an even width for each of " + std::to_string(heads) + " heads", std::to_string(width));
   }
   RopeSpec rope;
   rope.rotary_dim = head_dim;
@@ -93,7 +105,8 @@ inline Result<EncoderDecoderSpec> from_config(const JsonObject& config) {
   return both;
 }
 
-inline constexpr EncoderDecoderFamily kFamily{.name = "mu", .hf_architectures = kHfArchitectures, .from_config = &from_config};
+inline constexpr EncoderDecoderFamily kFamily{
+    .name = "mu", .hf_architectures = kHfArchitectures, .from_config = &from_config};
 
 }  // namespace mu
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Phi-3.5-MoE: LayerNorms, biased attention and head, experts picked by SparseMixer, LongRoPE with a magnitude of its own.
+// Phi-3.5-MoE: LayerNorms, biased attention and head, experts picked by SparseMixer, LongRoPE with a magnitude of its
+// own.
 //
-// The two experts of a token are two maxima, each weighted by a softmax over its near equals (model/moe.h); the weights are not
-// renormalised. router_jitter_noise says how near. cos and sin are scaled by short_mscale or long_mscale, whatever the lengths say.
-// Past the original context the long divisors are used, as the published model does; transformers 5.23 keeps the short ones there.
-// A GGUF keeps neither noise nor mscale: 0.01 and the release's 1.243163121016122.
-// Sources: transformers modeling_phimoe.py; the published model's own code; llama.cpp's converter (its graph routes differently).
+// The two experts of a token are two maxima, each weighted by a softmax over its near equals (model/moe.h); the weights
+// are not renormalised. router_jitter_noise says how near. cos and sin are scaled by short_mscale or long_mscale,
+// whatever the lengths say. Past the original context the long divisors are used, as the published model does;
+// transformers 5.23 keeps the short ones there. A GGUF keeps neither noise nor mscale: 0.01 and the
+// release's 1.243163121016122. Sources: transformers modeling_phimoe.py; the published model's own code; llama.cpp's
+// converter (its graph routes differently).
 #pragma once
 
 #include "tritium/model/families/common.h"
@@ -28,7 +30,10 @@ inline constexpr TensorName kGgufNames[] = {
     {Role::attn_v, "blk.%.attn_v", Need::required, Need::optional},
     {Role::attn_output, "blk.%.attn_output", Need::required, Need::optional},
     {Role::ffn_norm, "blk.%.ffn_norm", Need::required, Need::required},
-    gguf_name::kRouter, gguf_name::kExpertsGate, gguf_name::kExpertsUp, gguf_name::kExpertsDown,
+    gguf_name::kRouter,
+    gguf_name::kExpertsGate,
+    gguf_name::kExpertsUp,
+    gguf_name::kExpertsDown,
 };
 inline constexpr TensorName kHfNames[] = {
     hf_name::kTokenEmbedding,
@@ -44,7 +49,9 @@ inline constexpr TensorName kHfNames[] = {
     {Role::expert_gate, "model.layers.%.block_sparse_moe.experts.#.w1"},
     {Role::expert_up, "model.layers.%.block_sparse_moe.experts.#.w3"},
     {Role::expert_down, "model.layers.%.block_sparse_moe.experts.#.w2"},
-    {Role::router, "model.layers.%.mlp.router"}, hf_name::kExpertsGateUp, hf_name::kExpertsDown,
+    {Role::router, "model.layers.%.mlp.router"},
+    hf_name::kExpertsGateUp,
+    hf_name::kExpertsDown,
 };
 
 inline void finish(ModelSpec& spec, RopeSpec rope, std::size_t window) {
@@ -77,16 +84,20 @@ inline Result<ModelSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(RopeSpec rope, read_config_rope(config, facts, {.base = 1000000.0, .phi = true}));
   if (rope.scaling != RopeScaling::none) {
     if (rope.scaling != RopeScaling::longrope) {
-      return make_error(Errc::unsupported, "unsupported rope scaling", facts.keys.where() + ", key \"rope_type\"", "default or longrope", "another");
+      return make_error(Errc::unsupported, "unsupported rope scaling", facts.keys.where() + ", key \"rope_type\"",
+                        "default or longrope", "another");
     }
-    TRITIUM_ASSIGN(const JsonObject object, config.get_object(config.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling"));
+    TRITIUM_ASSIGN(const JsonObject object,
+                   config.get_object(config.find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling"));
     const detail::ConfigFacts keys = detail::facts_of(object);
     TRITIUM_ASSIGN(rope.magnitude, keys.number("short_mscale", 1e-3, 1e3));
     TRITIUM_ASSIGN(rope.long_magnitude, keys.number("long_mscale", 1e-3, 1e3));
   }
   TRITIUM_ASSIGN(spec.moe.n_experts, facts.keys.size_or("num_local_experts", 16, 1, kMaxExperts));
   TRITIUM_ASSIGN(spec.moe.top_k, facts.keys.size_or("num_experts_per_tok", 2, 1, spec.moe.n_experts));
-  if (spec.moe.top_k != 2) return make_error(Errc::unsupported, "unsupported model", facts.keys.where() + ", key \"num_experts_per_tok\"", "2", std::to_string(spec.moe.top_k));
+  if (spec.moe.top_k != 2)
+    return make_error(Errc::unsupported, "unsupported model", facts.keys.where() + ", key \"num_experts_per_tok\"", "2",
+                      std::to_string(spec.moe.top_k));
   TRITIUM_ASSIGN(const double jitter, facts.keys.number_or("router_jitter_noise", 0.01, 0.0, 1.0));
   spec.moe.jitter = static_cast<float>(jitter);
   spec.moe.ffn_dim = spec.layers[0].ffn_dim;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen 1: Llama's block with q, k and v in one biased matrix, a base and a query scale that grow past the trained length.
+// Qwen 1: Llama's block with q, k and v in one biased matrix, a base and a query scale that grow past the trained
+// length.
 //
 //   past seq_length N:  base' = base alpha^(d / (d - 2)), alpha = 2^(ceil(log2(n / N) + 1)) - 1 for a prompt of n;
 //                       q at position p is scaled by ln(p + 1) / ln(N)
@@ -19,20 +20,35 @@ inline constexpr std::string_view kGgufArchitectures[] = {"qwen"};
 inline constexpr std::string_view kHfArchitectures[] = {"QWenLMHeadModel"};
 
 inline constexpr TensorName kGgufNames[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput, gguf_name::kAttnNorm,
-    {Role::attn_qkv, "blk.%.attn_qkv", Need::required, Need::required}, gguf_name::kAttnOutput,
-    gguf_name::kFfnNorm, gguf_name::kFfnGate, gguf_name::kFfnUp, gguf_name::kFfnDown,
+    gguf_name::kTokenEmbedding,
+    gguf_name::kOutputNorm,
+    gguf_name::kOutput,
+    gguf_name::kAttnNorm,
+    {Role::attn_qkv, "blk.%.attn_qkv", Need::required, Need::required},
+    gguf_name::kAttnOutput,
+    gguf_name::kFfnNorm,
+    gguf_name::kFfnGate,
+    gguf_name::kFfnUp,
+    gguf_name::kFfnDown,
 };
 inline constexpr TensorName kHfNames[] = {
-    {Role::token_embedding, "transformer.wte"}, {Role::output_norm, "transformer.ln_f"}, hf_name::kOutput,
-    {Role::attn_norm, "transformer.h.%.ln_1"}, {Role::attn_qkv, "transformer.h.%.attn.c_attn", Need::required, Need::required},
-    {Role::attn_output, "transformer.h.%.attn.c_proj"}, {Role::ffn_norm, "transformer.h.%.ln_2"}, {Role::ffn_gate, "transformer.h.%.mlp.w2"},
-    {Role::ffn_up, "transformer.h.%.mlp.w1"}, {Role::ffn_down, "transformer.h.%.mlp.c_proj"},
+    {Role::token_embedding, "transformer.wte"},
+    {Role::output_norm, "transformer.ln_f"},
+    hf_name::kOutput,
+    {Role::attn_norm, "transformer.h.%.ln_1"},
+    {Role::attn_qkv, "transformer.h.%.attn.c_attn", Need::required, Need::required},
+    {Role::attn_output, "transformer.h.%.attn.c_proj"},
+    {Role::ffn_norm, "transformer.h.%.ln_2"},
+    {Role::ffn_gate, "transformer.h.%.mlp.w2"},
+    {Role::ffn_up, "transformer.h.%.mlp.w1"},
+    {Role::ffn_down, "transformer.h.%.mlp.c_proj"},
 };
 
 inline Status halve_ffn(ModelSpec& spec, const std::string& where) {
   for (LayerSpec& layer : spec.layers) {
-    if (layer.ffn_dim % 2 != 0) return make_error(Errc::invalid_file, "the doubled width of an MLP", where, "an even number", std::to_string(layer.ffn_dim));
+    if (layer.ffn_dim % 2 != 0)
+      return make_error(Errc::invalid_file, "the doubled width of an MLP", where, "an even number",
+                        std::to_string(layer.ffn_dim));
     layer.ffn_dim /= 2;
   }
   return {};
@@ -50,7 +66,8 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
 inline Result<ModelSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(const std::size_t heads, detail::facts_of(config).size("num_attention_heads", 1, kMaxHeads));
   TRITIUM_ASSIGN(const std::size_t width, detail::facts_of(config).size("hidden_size", 1, kMaxWidth));
-  TRITIUM_ASSIGN(const std::size_t head_dim, detail::facts_of(config).size_or("kv_channels", width / heads, 1, kMaxHeadDim));
+  TRITIUM_ASSIGN(const std::size_t head_dim,
+                 detail::facts_of(config).size_or("kv_channels", width / heads, 1, kMaxHeadDim));
   TRITIUM_ASSIGN(CommonFacts<JsonObject> facts, read_config_facts(config, {.context = 8192, .head_dim = head_dim}));
   ModelSpec& spec = facts.spec;
   TRITIUM_TRY(facts.keys.only<std::uint64_t>("num_key_value_heads", heads));

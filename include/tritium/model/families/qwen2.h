@@ -15,19 +15,32 @@ inline constexpr std::string_view kGgufArchitectures[] = {"qwen2"};
 inline constexpr std::string_view kHfArchitectures[] = {"Qwen2ForCausalLM"};
 
 inline constexpr TensorName kGgufNames[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput, gguf_name::kAttnNorm,
+    gguf_name::kTokenEmbedding,
+    gguf_name::kOutputNorm,
+    gguf_name::kOutput,
+    gguf_name::kAttnNorm,
     {Role::attn_q, "blk.%.attn_q", Need::required, Need::required},
     {Role::attn_k, "blk.%.attn_k", Need::required, Need::required},
     {Role::attn_v, "blk.%.attn_v", Need::required, Need::required},
-    gguf_name::kAttnOutput, gguf_name::kFfnNorm, gguf_name::kFfnGate, gguf_name::kFfnUp, gguf_name::kFfnDown,
+    gguf_name::kAttnOutput,
+    gguf_name::kFfnNorm,
+    gguf_name::kFfnGate,
+    gguf_name::kFfnUp,
+    gguf_name::kFfnDown,
 };
 inline constexpr TensorName kHfNames[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm,
+    hf_name::kTokenEmbedding,
+    hf_name::kOutputNorm,
+    hf_name::kOutput,
+    hf_name::kAttnNorm,
     {Role::attn_q, "model.layers.%.self_attn.q_proj", Need::required, Need::required},
     {Role::attn_k, "model.layers.%.self_attn.k_proj", Need::required, Need::required},
     {Role::attn_v, "model.layers.%.self_attn.v_proj", Need::required, Need::required},
-    hf_name::kAttnOutput, {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
-    hf_name::kFfnGate, hf_name::kFfnUp, hf_name::kFfnDown,
+    hf_name::kAttnOutput,
+    {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
+    hf_name::kFfnGate,
+    hf_name::kFfnUp,
+    hf_name::kFfnDown,
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Qwen1.5-MoE and Qwen2-MoE: Qwen 2's attention, softmax-routed experts and one expert that every token uses.
 //
-//   y = sum over the top k of p_e Expert_e(x) + sigmoid(<w, x>) Shared(x), p = softmax(Wr x); p stays as it is unless norm_topk_prob
+//   y = sum over the top k of p_e Expert_e(x) + sigmoid(<w, x>) Shared(x), p = softmax(Wr x); p stays as it is unless
+//   norm_topk_prob
 //
-// Published files hold a matrix for each expert, newer ones all experts of a layer in one tensor. Windows, off in the releases,
-// are on even layers below max_window_layers. Sources: transformers modeling_qwen2_moe.py, configuration_qwen2_moe.py.
+// Published files hold a matrix for each expert, newer ones all experts of a layer in one tensor. Windows, off in the
+// releases, are on even layers below max_window_layers. Sources: transformers modeling_qwen2_moe.py,
+// configuration_qwen2_moe.py.
 #pragma once
 
 #include "tritium/model/families/common.h"
@@ -17,23 +19,50 @@ inline constexpr std::string_view kGgufArchitectures[] = {"qwen2moe"};
 inline constexpr std::string_view kHfArchitectures[] = {"Qwen2MoeForCausalLM"};
 
 inline constexpr TensorName kGgufNames[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput, gguf_name::kAttnNorm,
+    gguf_name::kTokenEmbedding,
+    gguf_name::kOutputNorm,
+    gguf_name::kOutput,
+    gguf_name::kAttnNorm,
     {Role::attn_q, "blk.%.attn_q", Need::required, Need::optional},
     {Role::attn_k, "blk.%.attn_k", Need::required, Need::optional},
     {Role::attn_v, "blk.%.attn_v", Need::required, Need::optional},
-    gguf_name::kAttnOutput, gguf_name::kFfnNorm, gguf_name::kFfnGate, gguf_name::kFfnUp, gguf_name::kFfnDown,
-    gguf_name::kRouter, gguf_name::kExpertsGate, gguf_name::kExpertsUp, gguf_name::kExpertsDown,
-    gguf_name::kSharedRouter, gguf_name::kSharedGate, gguf_name::kSharedUp, gguf_name::kSharedDown,
+    gguf_name::kAttnOutput,
+    gguf_name::kFfnNorm,
+    gguf_name::kFfnGate,
+    gguf_name::kFfnUp,
+    gguf_name::kFfnDown,
+    gguf_name::kRouter,
+    gguf_name::kExpertsGate,
+    gguf_name::kExpertsUp,
+    gguf_name::kExpertsDown,
+    gguf_name::kSharedRouter,
+    gguf_name::kSharedGate,
+    gguf_name::kSharedUp,
+    gguf_name::kSharedDown,
 };
 inline constexpr TensorName kHfNames[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm,
+    hf_name::kTokenEmbedding,
+    hf_name::kOutputNorm,
+    hf_name::kOutput,
+    hf_name::kAttnNorm,
     {Role::attn_q, "model.layers.%.self_attn.q_proj", Need::required, Need::optional},
     {Role::attn_k, "model.layers.%.self_attn.k_proj", Need::required, Need::optional},
     {Role::attn_v, "model.layers.%.self_attn.v_proj", Need::required, Need::optional},
-    hf_name::kAttnOutput, {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
-    hf_name::kFfnGate, hf_name::kFfnUp, hf_name::kFfnDown,
-    hf_name::kRouter, hf_name::kExpertGate, hf_name::kExpertUp, hf_name::kExpertDown, hf_name::kExpertsGateUp, hf_name::kExpertsDown,
-    hf_name::kSharedRouter, hf_name::kSharedGate, hf_name::kSharedUp, hf_name::kSharedDown,
+    hf_name::kAttnOutput,
+    {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
+    hf_name::kFfnGate,
+    hf_name::kFfnUp,
+    hf_name::kFfnDown,
+    hf_name::kRouter,
+    hf_name::kExpertGate,
+    hf_name::kExpertUp,
+    hf_name::kExpertDown,
+    hf_name::kExpertsGateUp,
+    hf_name::kExpertsDown,
+    hf_name::kSharedRouter,
+    hf_name::kSharedGate,
+    hf_name::kSharedUp,
+    hf_name::kSharedDown,
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
@@ -41,7 +70,8 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   TRITIUM_ASSIGN(RopeSpec rope, read_gguf_rope(file, facts, 1000000.0));
   facts.spec.ropes.push_back(std::move(rope));
   TRITIUM_TRY(read_gguf_experts(file, facts, Router::softmax));
-  TRITIUM_ASSIGN(facts.spec.moe.shared_ffn_dim, facts.keys.size_or("expert_shared_feed_forward_length", facts.spec.layers[0].ffn_dim, 1, kMaxWidth));
+  TRITIUM_ASSIGN(facts.spec.moe.shared_ffn_dim,
+                 facts.keys.size_or("expert_shared_feed_forward_length", facts.spec.layers[0].ffn_dim, 1, kMaxWidth));
   return std::move(facts.spec);
 }
 
@@ -54,7 +84,8 @@ inline Result<ModelSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(const bool windows, facts.keys.flag_or("use_sliding_window", false));
   TRITIUM_ASSIGN(const std::size_t window, facts.keys.size_or("sliding_window", 4096, 0, kMaxContext));
   TRITIUM_ASSIGN(const std::size_t end, facts.keys.size_or("max_window_layers", 28, 0, kMaxLayers));
-  for (std::size_t i = 0; i < spec.n_layers(); ++i) spec.layers[i].window = windows && i < end && i % 2 == 0 ? window : 0;
+  for (std::size_t i = 0; i < spec.n_layers(); ++i)
+    spec.layers[i].window = windows && i < end && i % 2 == 0 ? window : 0;
   TRITIUM_TRY(read_explicit_windows(config, spec, windows, window));
   TRITIUM_TRY(read_config_experts(config, facts, false));
   TRITIUM_ASSIGN(spec.moe.shared_ffn_dim, facts.keys.size("shared_expert_intermediate_size", 1, kMaxWidth));

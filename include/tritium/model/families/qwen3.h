@@ -14,18 +14,26 @@ inline constexpr std::string_view kGgufArchitectures[] = {"qwen3"};
 inline constexpr std::string_view kHfArchitectures[] = {"Qwen3ForCausalLM"};
 
 inline constexpr TensorName kGgufNames[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput,    gguf_name::kAttnNorm, gguf_name::kAttnQ,
-    gguf_name::kAttnK,          gguf_name::kAttnV,      gguf_name::kAttnQNorm, gguf_name::kAttnKNorm, gguf_name::kAttnOutput,
-    gguf_name::kFfnNorm,        gguf_name::kFfnGate,    gguf_name::kFfnUp,     gguf_name::kFfnDown,
+    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput,  gguf_name::kAttnNorm,
+    gguf_name::kAttnQ,          gguf_name::kAttnK,      gguf_name::kAttnV,   gguf_name::kAttnQNorm,
+    gguf_name::kAttnKNorm,      gguf_name::kAttnOutput, gguf_name::kFfnNorm, gguf_name::kFfnGate,
+    gguf_name::kFfnUp,          gguf_name::kFfnDown,
 };
 inline constexpr TensorName kHfNames[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm,
+    hf_name::kTokenEmbedding,
+    hf_name::kOutputNorm,
+    hf_name::kOutput,
+    hf_name::kAttnNorm,
     {Role::attn_q, "model.layers.%.self_attn.q_proj", Need::required, Need::optional},
     {Role::attn_k, "model.layers.%.self_attn.k_proj", Need::required, Need::optional},
     {Role::attn_v, "model.layers.%.self_attn.v_proj", Need::required, Need::optional},
     {Role::attn_output, "model.layers.%.self_attn.o_proj", Need::required, Need::optional},
-    hf_name::kAttnQNorm, hf_name::kAttnKNorm, {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
-    hf_name::kFfnGate, hf_name::kFfnUp, hf_name::kFfnDown,
+    hf_name::kAttnQNorm,
+    hf_name::kAttnKNorm,
+    {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
+    hf_name::kFfnGate,
+    hf_name::kFfnUp,
+    hf_name::kFfnDown,
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen 3.5, dense and with experts: Qwen 3-Next's hybrid with its projections apart, inside a multimodal checkpoint or alone.
+// Qwen 3.5, dense and with experts: Qwen 3-Next's hybrid with its projections apart, inside a multimodal checkpoint or
+// alone.
 //
-// For text the multi-axis rotary embedding is the plain one, since all three positions are equal. The vision tower and the block that
-// predicts a second token (mtp.*, GGUF nextn layers) are left alone. In GGUF value heads lie tiled: head v uses key head v mod n.
-// Sources: transformers modeling_qwen3_5.py, modeling_qwen3_5_moe.py; llama.cpp's converter and qwen35 graphs.
+// For text the multi-axis rotary embedding is the plain one, since all three positions are equal. The vision tower and
+// the block that predicts a second token (mtp.*, GGUF nextn layers) are left alone. In GGUF value heads lie tiled: head
+// v uses key head v mod n. Sources: transformers modeling_qwen3_5.py, modeling_qwen3_5_moe.py; llama.cpp's converter
+// and qwen35 graphs.
 #pragma once
 
 #include "tritium/model/families/qwen3_next.h"
@@ -13,8 +15,8 @@ TRITIUM_NAMESPACE_BEGIN
 namespace qwen3_5 {
 
 inline constexpr std::string_view kGgufArchitectures[] = {"qwen35", "qwen35moe"};
-inline constexpr std::string_view kHfArchitectures[] = {"Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForCausalLM",
-                                                        "Qwen3_5MoeForConditionalGeneration"};
+inline constexpr std::string_view kHfArchitectures[] = {"Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration",
+                                                        "Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration"};
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   TRITIUM_ASSIGN(const std::string_view architecture, file.get<std::string_view>("general.architecture"));

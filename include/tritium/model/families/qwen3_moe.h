@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Qwen 3 MoE: Qwen 3's attention and softmax-routed experts whose weights are divided by their sum.
 //
-// norm_topk_prob is true in the releases and false where config.json does not say it; GGUF always means true. A window, off in the
-// releases, is on every layer. Sources: transformers modeling_qwen3_moe.py, configuration_qwen3_moe.py; llama.cpp's qwen3moe graph.
+// norm_topk_prob is true in the releases and false where config.json does not say it; GGUF always means true. A window,
+// off in the releases, is on every layer. Sources: transformers modeling_qwen3_moe.py, configuration_qwen3_moe.py;
+// llama.cpp's qwen3moe graph.
 #pragma once
 
 #include "tritium/model/families/common.h"
@@ -15,19 +16,33 @@ inline constexpr std::string_view kGgufArchitectures[] = {"qwen3moe"};
 inline constexpr std::string_view kHfArchitectures[] = {"Qwen3MoeForCausalLM"};
 
 inline constexpr TensorName kGgufNames[] = {
-    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm, gguf_name::kOutput, gguf_name::kAttnNorm, gguf_name::kAttnQ, gguf_name::kAttnK,
-    gguf_name::kAttnV, gguf_name::kAttnQNorm, gguf_name::kAttnKNorm, gguf_name::kAttnOutput, gguf_name::kFfnNorm, gguf_name::kFfnGate,
-    gguf_name::kFfnUp, gguf_name::kFfnDown, gguf_name::kRouter, gguf_name::kExpertsGate, gguf_name::kExpertsUp, gguf_name::kExpertsDown,
+    gguf_name::kTokenEmbedding, gguf_name::kOutputNorm,  gguf_name::kOutput,  gguf_name::kAttnNorm,
+    gguf_name::kAttnQ,          gguf_name::kAttnK,       gguf_name::kAttnV,   gguf_name::kAttnQNorm,
+    gguf_name::kAttnKNorm,      gguf_name::kAttnOutput,  gguf_name::kFfnNorm, gguf_name::kFfnGate,
+    gguf_name::kFfnUp,          gguf_name::kFfnDown,     gguf_name::kRouter,  gguf_name::kExpertsGate,
+    gguf_name::kExpertsUp,      gguf_name::kExpertsDown,
 };
 inline constexpr TensorName kHfNames[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm,
+    hf_name::kTokenEmbedding,
+    hf_name::kOutputNorm,
+    hf_name::kOutput,
+    hf_name::kAttnNorm,
     {Role::attn_q, "model.layers.%.self_attn.q_proj", Need::required, Need::optional},
     {Role::attn_k, "model.layers.%.self_attn.k_proj", Need::required, Need::optional},
     {Role::attn_v, "model.layers.%.self_attn.v_proj", Need::required, Need::optional},
     {Role::attn_output, "model.layers.%.self_attn.o_proj", Need::required, Need::optional},
-    hf_name::kAttnQNorm, hf_name::kAttnKNorm, {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
-    hf_name::kFfnGate, hf_name::kFfnUp, hf_name::kFfnDown,
-    hf_name::kRouter, hf_name::kExpertGate, hf_name::kExpertUp, hf_name::kExpertDown, hf_name::kExpertsGateUp, hf_name::kExpertsDown,
+    hf_name::kAttnQNorm,
+    hf_name::kAttnKNorm,
+    {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
+    hf_name::kFfnGate,
+    hf_name::kFfnUp,
+    hf_name::kFfnDown,
+    hf_name::kRouter,
+    hf_name::kExpertGate,
+    hf_name::kExpertUp,
+    hf_name::kExpertDown,
+    hf_name::kExpertsGateUp,
+    hf_name::kExpertsDown,
 };
 
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {

@@ -2,8 +2,8 @@
 // SmolLM3: Llama's block in which every fourth layer has no rotary embedding.
 //
 // no_rope_layers holds 1 for a layer with the embedding and 0 for one without; absent, layer i lacks it when
-// (i + 1) mod no_rope_layer_interval = 0. GGUF permutes q and k rows as for Llama, and keeps no key for the interval of 4.
-// Source: transformers modeling_smollm3.py, configuration_smollm3.py; llama.cpp's smollm3 graph.
+// (i + 1) mod no_rope_layer_interval = 0. GGUF permutes q and k rows as for Llama, and keeps no key for the interval
+// of 4. Source: transformers modeling_smollm3.py, configuration_smollm3.py; llama.cpp's smollm3 graph.
 #pragma once
 
 #include "tritium/model/families/llama.h"
@@ -38,8 +38,9 @@ inline Result<ModelSpec> from_config(const JsonObject& config) {
   if (config.find("no_rope_layers") != nullptr) {
     TRITIUM_ASSIGN(const std::vector<int> has_rope, config.get_array<int>("no_rope_layers"));
     if (has_rope.size() != facts.spec.n_layers()) {
-      return make_error(Errc::invalid_file, "one entry for each layer", std::string(config.where()) + ", key \"no_rope_layers\"",
-                        std::to_string(facts.spec.n_layers()), std::to_string(has_rope.size()));
+      return make_error(Errc::invalid_file, "one entry for each layer",
+                        std::string(config.where()) + ", key \"no_rope_layers\"", std::to_string(facts.spec.n_layers()),
+                        std::to_string(has_rope.size()));
     }
     for (std::size_t i = 0; i < has_rope.size(); ++i) facts.spec.layers[i].rope = has_rope[i] != 0 ? 0 : -1;
   }

@@ -44,9 +44,7 @@ inline bool Interpreter::call_test(std::uint32_t function, const Value& v, Args&
   return nested.ok && charge(kApplySteps) && (this->*kFunctions[function])(v, args, out);
 }
 
-inline bool Interpreter::filter_refused(const Value&, Args&, Value&) {
-  return false;
-}
+inline bool Interpreter::filter_refused(const Value&, Args&, Value&) { return false; }
 
 namespace detail {
 /// `v` as Markup when `like` is.
@@ -90,9 +88,7 @@ inline bool Interpreter::follow(const AttributePath& path, const Value& v, const
   return true;
 }
 
-inline Value Interpreter::ignore_case(const Value& v) {
-  return v.is(Kind::string) ? change_case(v, Case::lower) : v;
-}
+inline Value Interpreter::ignore_case(const Value& v) { return v.is(Kind::string) ? change_case(v, Case::lower) : v; }
 
 // --- lazy sequences --------------------------------------------------------------------------------------------------
 
@@ -141,10 +137,8 @@ struct MapIterator final : ArgumentIterator {
     if (args.positional.empty()) {
       Value attribute;
       for (auto& [name, value] : args.named) {
-        if (name == "attribute")
-          attribute = value;
-        else if (name == "default")
-          fallback = value;
+        if (name == "attribute") attribute = value;
+        else if (name == "default") fallback = value;
       }
       if (attribute.is_missing()) return i.fail("the filter map needs a filter or an attribute");
       for (const auto& [name, value] : args.named) {
@@ -376,15 +370,9 @@ struct ReverseIterator final : Iterator {
     const auto k = static_cast<std::size_t>(at--);
     switch (source.kind()) {
       case Kind::list:
-      case Kind::tuple:
-        out = source.as<List>().items[k];
-        break;
-      case Kind::dict:
-        out = source.as<Dict>().entries[k].key;
-        break;
-      case Kind::range:
-        out = Value::integer(source.as<Range>().at(static_cast<std::int64_t>(k)));
-        break;
+      case Kind::tuple: out = source.as<List>().items[k]; break;
+      case Kind::dict: out = source.as<Dict>().entries[k].key; break;
+      case Kind::range: out = Value::integer(source.as<Range>().at(static_cast<std::int64_t>(k))); break;
       default: {
         const auto& view = source.as<View>();
         const Dict::Entry& e = view.dict.as<Dict>().entries[k];
@@ -760,13 +748,9 @@ inline bool Interpreter::filter_int(const Value& v, Args& args, Value& out) {
     if (!charge(kFloatSteps + t.size() / 4)) return false;
     const bool base_ok = base == 0 || (base >= 2 && base <= 36);
     switch (base_ok ? parse_integer(t, static_cast<int>(base), i) : IntegerText::malformed) {
-      case IntegerText::ok:
-        out = Value::integer(i, user);
-        return true;
-      case IntegerText::too_large:
-        return fail_overflow();
-      case IntegerText::malformed:
-        break;
+      case IntegerText::ok: out = Value::integer(i, user); return true;
+      case IntegerText::too_large: return fail_overflow();
+      case IntegerText::malformed: break;
     }
     if (!parse_float(t, d) || !std::isfinite(d)) {
       out = fallback;
@@ -865,8 +849,7 @@ inline bool Interpreter::filter_filesizeformat(const Value& v, Args& args, Value
   const bool binary = truth(a[0]);
   double bytes = 0;
   if (v.is(Kind::undefined)) return fail_undefined(v);
-  if (v.is_number())
-    bytes = v.as_real();
+  if (v.is_number()) bytes = v.as_real();
   else if (!v.is(Kind::string) || !parse_float(v.str().text, bytes))
     return fail("a file size must be a number", "a number", type_name(v));
   const bool user = v.user() || (v.is(Kind::string) && v.str().origin.any_user());
@@ -1207,27 +1190,13 @@ inline bool Interpreter::write_json_string(const Str& s, bool ascii, StringBuild
   for (std::size_t i = 0; i < s.text.size(); i += utf8_size(s.text[i])) {
     const char32_t c = utf8_decode(s.text, i);
     switch (c) {
-      case '"':
-        quoted += "\\\"";
-        break;
-      case '\\':
-        quoted += "\\\\";
-        break;
-      case '\n':
-        quoted += "\\n";
-        break;
-      case '\r':
-        quoted += "\\r";
-        break;
-      case '\t':
-        quoted += "\\t";
-        break;
-      case '\b':
-        quoted += "\\b";
-        break;
-      case '\f':
-        quoted += "\\f";
-        break;
+      case '"': quoted += "\\\""; break;
+      case '\\': quoted += "\\\\"; break;
+      case '\n': quoted += "\\n"; break;
+      case '\r': quoted += "\\r"; break;
+      case '\t': quoted += "\\t"; break;
+      case '\b': quoted += "\\b"; break;
+      case '\f': quoted += "\\f"; break;
       default:
         if (c < 0x20 || (ascii && c >= 0x7F && c < 0x10000)) {
           unit(c);
@@ -1262,16 +1231,11 @@ inline bool Interpreter::write_json(const Value& v, const JsonStyle& style, std:
     out.repeat(style.indent, depth, false);
   };
   switch (v.kind()) {
-    case Kind::none:
-      out.append("null", false);
-      return true;
+    case Kind::none: out.append("null", false); return true;
     case Kind::boolean:
     case Kind::integer:
-    case Kind::real:
-      number(v);
-      return true;
-    case Kind::string:
-      return write_json_string(v.str(), style.ascii, out);
+    case Kind::real: number(v); return true;
+    case Kind::string: return write_json_string(v.str(), style.ascii, out);
     case Kind::list:
     case Kind::tuple: {
       const auto& items = v.as<List>().items;
@@ -1311,10 +1275,8 @@ inline bool Interpreter::write_json(const Value& v, const JsonStyle& style, std:
           if (!write_json_string(key.str(), style.ascii, out)) return false;
         } else if (key.is_number() || key.is(Kind::none)) {
           out.append("\"", false);
-          if (key.is(Kind::none))
-            out.append("null", false);
-          else
-            number(key);
+          if (key.is(Kind::none)) out.append("null", false);
+          else number(key);
           out.append("\"", false);
         } else {
           return fail("a key cannot be written as JSON", "a string, a number, a boolean or none", type_name(key));
@@ -1326,8 +1288,7 @@ inline bool Interpreter::write_json(const Value& v, const JsonStyle& style, std:
       out.append("}", false);
       return true;
     }
-    default:
-      return fail("a value cannot be written as JSON", "data", type_name(v));
+    default: return fail("a value cannot be written as JSON", "data", type_name(v));
   }
 }
 

@@ -160,18 +160,12 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
     bool zero = false;
     for (; i < text.size(); ++i) {
       const char c = text[i];
-      if (c == '-')
-        left = true;
-      else if (c == '+')
-        plus = true;
-      else if (c == ' ')
-        space = true;
-      else if (c == '#')
-        alternate = true;
-      else if (c == '0')
-        zero = true;
-      else
-        break;
+      if (c == '-') left = true;
+      else if (c == '+') plus = true;
+      else if (c == ' ') space = true;
+      else if (c == '#') alternate = true;
+      else if (c == '0') zero = true;
+      else break;
     }
     const auto number = [&](std::int64_t& n) {  // digits, or the next argument
       if (i < text.size() && text[i] == '*') {
@@ -267,10 +261,8 @@ inline bool Interpreter::percent_format(const Value& format, const Value& argume
           return false;
         }
         if (sign.empty() || sign[0] != '-') {
-          if (plus)
-            sign.insert(0, 1, '+');
-          else if (space)
-            sign.insert(0, 1, ' ');
+          if (plus) sign.insert(0, 1, '+');
+          else if (space) sign.insert(0, 1, ' ');
         }
         piece = heap_.string(std::move(digits), v.user());
         numeric = true;
@@ -392,8 +384,7 @@ inline bool Interpreter::format_number(const Value& v, const FormatSpec& spec, S
     switch (spec.type) {
       case '\0':
       case 'd':
-      case 'n':
-        break;
+      case 'n': break;
       case 'b':
         base = 2;
         prefix = "0b";
@@ -416,8 +407,7 @@ inline bool Interpreter::format_number(const Value& v, const FormatSpec& spec, S
         append_utf8(digits, static_cast<char32_t>(i));
         break;
       }
-      default:
-        return bad();
+      default: return bad();
     }
     if (spec.type != 'c') {
       if (base != 10) {
@@ -444,12 +434,8 @@ inline bool Interpreter::format_number(const Value& v, const FormatSpec& spec, S
           if (std::isnan(d)) digits = "nan";
         }
         break;
-      case '%':
-        digits = detail::float_digits(d * 100, 'f', precision, spec.alternate, false) + "%";
-        break;
-      case 'n':
-        digits = detail::float_digits(d, 'g', precision, spec.alternate, false);
-        break;
+      case '%': digits = detail::float_digits(d * 100, 'f', precision, spec.alternate, false) + "%"; break;
+      case 'n': digits = detail::float_digits(d, 'g', precision, spec.alternate, false); break;
       default:
         digits = detail::float_digits(d, static_cast<char>(spec.type | 32), precision, spec.alternate, false);
         if (spec.type < 'a') detail::make_upper(digits);
@@ -651,9 +637,7 @@ inline bool Interpreter::brace_format(const Value& format, Args& args, Value& ou
   return true;
 }
 
-inline bool Interpreter::str_format(const Value& s, Args& args, Value& out) {
-  return brace_format(s, args, out);
-}
+inline bool Interpreter::str_format(const Value& s, Args& args, Value& out) { return brace_format(s, args, out); }
 
 inline bool Interpreter::str_format_map(const Value& s, Args& args, Value& out) {
   Value a[1];
@@ -710,118 +694,49 @@ inline std::string Interpreter::format_time(const std::tm& t, std::string_view f
     }
     std::string piece;
     switch (c) {
-      case 'a':
-        piece = std::string(kDays[weekday], 3);
-        break;
-      case 'A':
-        piece = kDays[weekday];
-        break;
+      case 'a': piece = std::string(kDays[weekday], 3); break;
+      case 'A': piece = kDays[weekday]; break;
       case 'b':
-      case 'h':
-        piece = std::string(kMonths[month], 3);
-        break;
-      case 'B':
-        piece = kMonths[month];
-        break;
-      case 'c':
-        piece = format_time(t, "%a %b %e %H:%M:%S %Y");
-        break;
-      case 'C':
-        piece = number(year / 100, 2);
-        break;
-      case 'd':
-        piece = number(t.tm_mday, 2);
-        break;
+      case 'h': piece = std::string(kMonths[month], 3); break;
+      case 'B': piece = kMonths[month]; break;
+      case 'c': piece = format_time(t, "%a %b %e %H:%M:%S %Y"); break;
+      case 'C': piece = number(year / 100, 2); break;
+      case 'd': piece = number(t.tm_mday, 2); break;
       case 'D':
-      case 'x':
-        piece = format_time(t, "%m/%d/%y");
-        break;
-      case 'e':
-        piece = number(t.tm_mday, 2, ' ');
-        break;
-      case 'f':
-        piece = "000000";
-        break;
-      case 'F':
-        piece = format_time(t, "%Y-%m-%d");
-        break;
+      case 'x': piece = format_time(t, "%m/%d/%y"); break;
+      case 'e': piece = number(t.tm_mday, 2, ' '); break;
+      case 'f': piece = "000000"; break;
+      case 'F': piece = format_time(t, "%Y-%m-%d"); break;
       case 'G':
         iso_week(iso_year);
         piece = std::to_string(iso_year);
         break;
-      case 'H':
-        piece = number(t.tm_hour, 2);
-        break;
-      case 'I':
-        piece = number(hour12, 2);
-        break;
-      case 'j':
-        piece = number(t.tm_yday + 1, 3);
-        break;
-      case 'k':
-        piece = number(t.tm_hour, 2, ' ');
-        break;
-      case 'l':
-        piece = number(hour12, 2, ' ');
-        break;
-      case 'm':
-        piece = number(t.tm_mon + 1, 2);
-        break;
-      case 'M':
-        piece = number(t.tm_min, 2);
-        break;
-      case 'n':
-        piece = "\n";
-        break;
-      case 'p':
-        piece = t.tm_hour < 12 ? "AM" : "PM";
-        break;
-      case 'P':
-        piece = t.tm_hour < 12 ? "am" : "pm";
-        break;
-      case 'r':
-        piece = format_time(t, "%I:%M:%S %p");
-        break;
-      case 'R':
-        piece = format_time(t, "%H:%M");
-        break;
-      case 'S':
-        piece = number(t.tm_sec, 2);
-        break;
-      case 't':
-        piece = "\t";
-        break;
+      case 'H': piece = number(t.tm_hour, 2); break;
+      case 'I': piece = number(hour12, 2); break;
+      case 'j': piece = number(t.tm_yday + 1, 3); break;
+      case 'k': piece = number(t.tm_hour, 2, ' '); break;
+      case 'l': piece = number(hour12, 2, ' '); break;
+      case 'm': piece = number(t.tm_mon + 1, 2); break;
+      case 'M': piece = number(t.tm_min, 2); break;
+      case 'n': piece = "\n"; break;
+      case 'p': piece = t.tm_hour < 12 ? "AM" : "PM"; break;
+      case 'P': piece = t.tm_hour < 12 ? "am" : "pm"; break;
+      case 'r': piece = format_time(t, "%I:%M:%S %p"); break;
+      case 'R': piece = format_time(t, "%H:%M"); break;
+      case 'S': piece = number(t.tm_sec, 2); break;
+      case 't': piece = "\t"; break;
       case 'T':
-      case 'X':
-        piece = format_time(t, "%H:%M:%S");
-        break;
-      case 'u':
-        piece = std::to_string(weekday == 0 ? 7 : weekday);
-        break;
-      case 'U':
-        piece = number((t.tm_yday + 7 - weekday) / 7, 2);
-        break;
-      case 'V':
-        piece = number(iso_week(iso_year), 2);
-        break;
-      case 'w':
-        piece = std::to_string(weekday);
-        break;
-      case 'W':
-        piece = number((t.tm_yday + 7 - (weekday + 6) % 7) / 7, 2);
-        break;
-      case 'y':
-        piece = number(year % 100, 2);
-        break;
-      case 'Y':
-        piece = std::to_string(year);
-        break;
+      case 'X': piece = format_time(t, "%H:%M:%S"); break;
+      case 'u': piece = std::to_string(weekday == 0 ? 7 : weekday); break;
+      case 'U': piece = number((t.tm_yday + 7 - weekday) / 7, 2); break;
+      case 'V': piece = number(iso_week(iso_year), 2); break;
+      case 'w': piece = std::to_string(weekday); break;
+      case 'W': piece = number((t.tm_yday + 7 - (weekday + 6) % 7) / 7, 2); break;
+      case 'y': piece = number(year % 100, 2); break;
+      case 'Y': piece = std::to_string(year); break;
       case 'z':
-      case 'Z':
-        break;  // a naive time has no zone
-      case '%':
-        piece = "%";
-        break;
+      case 'Z': break;  // a naive time has no zone
+      case '%': piece = "%"; break;
       default:
         piece = unpadded ? "%-" : "%";
         piece.push_back(c);

@@ -62,12 +62,8 @@ inline bool Interpreter::convert_json(const nlohmann::ordered_json& j, bool user
                 Errc::out_of_range);
   }
   switch (j.type()) {
-    case Json::value_t::null:
-      out = Value::none();
-      return true;
-    case Json::value_t::boolean:
-      out = Value::boolean(j.get_ref<const Json::boolean_t&>());
-      return true;
+    case Json::value_t::null: out = Value::none(); return true;
+    case Json::value_t::boolean: out = Value::boolean(j.get_ref<const Json::boolean_t&>()); return true;
     case Json::value_t::number_integer:
       out = Value::integer(j.get_ref<const Json::number_integer_t&>(), user);
       return true;
@@ -77,9 +73,7 @@ inline bool Interpreter::convert_json(const nlohmann::ordered_json& j, bool user
       out = Value::integer(static_cast<std::int64_t>(number), user);
       return true;
     }
-    case Json::value_t::number_float:
-      out = Value::real(j.get_ref<const Json::number_float_t&>(), user);
-      return true;
+    case Json::value_t::number_float: out = Value::real(j.get_ref<const Json::number_float_t&>(), user); return true;
     case Json::value_t::string: {
       const auto& string = j.get_ref<const Json::string_t&>();
       if (!utf8_valid(string)) return fail("a text of the conversation is not valid UTF-8");
@@ -110,8 +104,7 @@ inline bool Interpreter::convert_json(const nlohmann::ordered_json& j, bool user
       out = Value::object(Kind::dict, dict.get());
       return true;
     }
-    default:
-      return fail("the data holds a value that is not JSON", "JSON", j.type_name());
+    default: return fail("the data holds a value that is not JSON", "JSON", j.type_name());
   }
 }
 

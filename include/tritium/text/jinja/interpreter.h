@@ -221,16 +221,12 @@ class Interpreter {
   bool fail_undefined(const Value& v) {
     const auto& u = v.as<Undefined>();
     switch (u.why) {
-      case Undefined::Why::name:
-        return fail("'" + u.name + "' is undefined");
-      case Undefined::Why::attribute:
-        return fail("'" + std::string(u.owner) + "' has no attribute '" + u.name + "'");
-      case Undefined::Why::element:
-        return fail("'" + std::string(u.owner) + "' has no element " + u.name);
+      case Undefined::Why::name: return fail("'" + u.name + "' is undefined");
+      case Undefined::Why::attribute: return fail("'" + std::string(u.owner) + "' has no attribute '" + u.name + "'");
+      case Undefined::Why::element: return fail("'" + std::string(u.owner) + "' has no element " + u.name);
       case Undefined::Why::unsafe:
         return fail("the attribute '" + u.name + "' of '" + u.owner + "' is not safe to use", Errc::unsupported);
-      default:
-        return fail(u.name);
+      default: return fail(u.name);
     }
   }
   Value text(std::string_view s, bool user = false) { return heap_.string(std::string(s), user); }
@@ -538,17 +534,10 @@ class Interpreter {
         heap_.charge(scope.loads.size()));  // for leaving too; a limit passed here is noticed at the next step
     for (const Load& load : scope.loads) {
       switch (load.from) {
-        case Load::From::parameter:
-          break;
-        case Load::From::context:
-          frame_->slots[load.target] = context_[load.name];
-          break;
-        case Load::From::outer:
-          frame_->slots[load.target] = slot(load.outer);
-          break;
-        case Load::From::nothing:
-          frame_->slots[load.target] = Value();
-          break;
+        case Load::From::parameter: break;
+        case Load::From::context: frame_->slots[load.target] = context_[load.name]; break;
+        case Load::From::outer: frame_->slots[load.target] = slot(load.outer); break;
+        case Load::From::nothing: frame_->slots[load.target] = Value(); break;
       }
     }
   }
@@ -597,40 +586,30 @@ class Interpreter {
     if (!nested.ok || !charge(1)) return Flow::error;
     const auto done = [](bool ok) { return ok ? Flow::normal : Flow::error; };
     switch (s.type) {
-      case Stmt::Type::text:
-        out_->append(static_cast<const Text&>(s).text, false);
-        return Flow::normal;
+      case Stmt::Type::text: out_->append(static_cast<const Text&>(s).text, false); return Flow::normal;
       case Stmt::Type::print:
         for (const ExprPtr& e : static_cast<const Print&>(s).values) {
           Value v;
           if (!eval(*e, v) || !to_text(v, *out_)) return Flow::error;
         }
         return Flow::normal;
-      case Stmt::Type::if_:
-        return execute_if(static_cast<const If&>(s));
-      case Stmt::Type::for_:
-        return execute_for(static_cast<const For&>(s));
+      case Stmt::Type::if_: return execute_if(static_cast<const If&>(s));
+      case Stmt::Type::for_: return execute_for(static_cast<const For&>(s));
       case Stmt::Type::set: {
         const auto& node = static_cast<const Set&>(s);
         Value v;
         return done(eval(*node.value, v) && check_namespaces(*node.target) && assign(*node.target, v));
       }
-      case Stmt::Type::set_block:
-        return execute_set_block(static_cast<const SetBlock&>(s));
-      case Stmt::Type::with:
-        return execute_with(static_cast<const With&>(s));
+      case Stmt::Type::set_block: return execute_set_block(static_cast<const SetBlock&>(s));
+      case Stmt::Type::with: return execute_with(static_cast<const With&>(s));
       case Stmt::Type::macro: {
         const auto& node = static_cast<const Macro&>(s);
         return done(assign(*node.target, make_macro(node.callable)));
       }
-      case Stmt::Type::call_block:
-        return done(execute_call_block(static_cast<const CallBlock&>(s)));
-      case Stmt::Type::filter_block:
-        return execute_filter_block(static_cast<const FilterBlock&>(s));
-      case Stmt::Type::break_:
-        return Flow::break_;
-      case Stmt::Type::continue_:
-        return Flow::continue_;
+      case Stmt::Type::call_block: return done(execute_call_block(static_cast<const CallBlock&>(s)));
+      case Stmt::Type::filter_block: return execute_filter_block(static_cast<const FilterBlock&>(s));
+      case Stmt::Type::break_: return Flow::break_;
+      case Stmt::Type::continue_: return Flow::continue_;
     }
     return Flow::error;
   }
@@ -903,14 +882,10 @@ class Interpreter {
         out = v.is_missing() ? undefined_name(node.text) : v;
         return true;
       }
-      case Expr::Type::tuple:
-        return eval_sequence(static_cast<const Sequence&>(e), Kind::tuple, out);
-      case Expr::Type::list:
-        return eval_sequence(static_cast<const Sequence&>(e), Kind::list, out);
-      case Expr::Type::dict:
-        return eval_dict(static_cast<const DictLiteral&>(e), out);
-      case Expr::Type::unary:
-        return eval_unary(static_cast<const Unary&>(e), out);
+      case Expr::Type::tuple: return eval_sequence(static_cast<const Sequence&>(e), Kind::tuple, out);
+      case Expr::Type::list: return eval_sequence(static_cast<const Sequence&>(e), Kind::list, out);
+      case Expr::Type::dict: return eval_dict(static_cast<const DictLiteral&>(e), out);
+      case Expr::Type::unary: return eval_unary(static_cast<const Unary&>(e), out);
       case Expr::Type::binary: {
         const auto& node = static_cast<const Binary&>(e);
         Value a;
@@ -925,10 +900,8 @@ class Interpreter {
         if (truth(out) != node.is_and) return true;
         return eval(*node.right, out);
       }
-      case Expr::Type::concat:
-        return eval_concat(static_cast<const Concat&>(e), out);
-      case Expr::Type::compare:
-        return eval_compare(static_cast<const Compare&>(e), out);
+      case Expr::Type::concat: return eval_concat(static_cast<const Concat&>(e), out);
+      case Expr::Type::compare: return eval_compare(static_cast<const Compare&>(e), out);
       case Expr::Type::attribute: {
         const auto& node = static_cast<const Attribute&>(e);
         Value object;
@@ -936,8 +909,7 @@ class Interpreter {
         line_ = e.line;
         return get_attribute(object, node.name, out);
       }
-      case Expr::Type::subscript:
-        return eval_subscript(static_cast<const Subscript&>(e), out);
+      case Expr::Type::subscript: return eval_subscript(static_cast<const Subscript&>(e), out);
       case Expr::Type::call: {
         const auto& node = static_cast<const Call&>(e);
         Value callee;
@@ -973,8 +945,7 @@ class Interpreter {
         return true;
       }
       case Expr::Type::namespace_attribute:
-      case Expr::Type::slice:
-        break;
+      case Expr::Type::slice: break;
     }
     return fail("an expression stands where it has no meaning");
   }

@@ -211,10 +211,8 @@ class Lexer {
     if (sign == '+' || sign == '-') ++i;
     if (i + 1 >= text_.size() || text_[i] != mark || text_[i + 1] != '}') return false;
     end = i + 2;
-    if (sign == '-')
-      end = skip_space(end);
-    else if (sign != '+' && end < text_.size() && text_[end] == '\n')
-      ++end;
+    if (sign == '-') end = skip_space(end);
+    else if (sign != '+' && end < text_.size() && text_[end] == '\n') ++end;
     return true;
   }
 
@@ -334,34 +332,17 @@ class Lexer {
       if (++i >= text_.size()) break;
       const char c = text_[i++];
       switch (c) {
-        case '\n':
-          break;
+        case '\n': break;
         case '\\':
         case '\'':
-        case '"':
-          out.push_back(c);
-          break;
-        case 'a':
-          out.push_back('\a');
-          break;
-        case 'b':
-          out.push_back('\b');
-          break;
-        case 'f':
-          out.push_back('\f');
-          break;
-        case 'n':
-          out.push_back('\n');
-          break;
-        case 'r':
-          out.push_back('\r');
-          break;
-        case 't':
-          out.push_back('\t');
-          break;
-        case 'v':
-          out.push_back('\v');
-          break;
+        case '"': out.push_back(c); break;
+        case 'a': out.push_back('\a'); break;
+        case 'b': out.push_back('\b'); break;
+        case 'f': out.push_back('\f'); break;
+        case 'n': out.push_back('\n'); break;
+        case 'r': out.push_back('\r'); break;
+        case 't': out.push_back('\t'); break;
+        case 'v': out.push_back('\v'); break;
         case 'x':
         case 'u':
         case 'U': {
@@ -379,8 +360,7 @@ class Lexer {
           i += size;
           break;
         }
-        case 'N':
-          return bad("no character by name");
+        case 'N': return bad("no character by name");
         default:
           if (c >= '0' && c <= '7') {
             char32_t value = static_cast<char32_t>(c - '0');

@@ -76,18 +76,10 @@ inline Value Interpreter::change_case(const Value& v, Case how) {
     const char32_t c = utf8_decode(s.text, i);
     Mapped m;
     switch (how) {
-      case Case::upper:
-        m = to_upper(c);
-        break;
-      case Case::lower:
-        m = to_lower_at(s.text, i);
-        break;
-      case Case::title:
-        m = after_cased ? to_lower_at(s.text, i) : to_title(c);
-        break;
-      case Case::capitalize:
-        m = i > 0 ? to_lower_at(s.text, i) : to_title(c);
-        break;
+      case Case::upper: m = to_upper(c); break;
+      case Case::lower: m = to_lower_at(s.text, i); break;
+      case Case::title: m = after_cased ? to_lower_at(s.text, i) : to_title(c); break;
+      case Case::capitalize: m = i > 0 ? to_lower_at(s.text, i) : to_title(c); break;
       case Case::swap:
         m = is_upper(c)   ? to_lower_at(s.text, i)
             : is_lower(c) ? to_upper(c)
@@ -497,12 +489,8 @@ inline bool Interpreter::str_index(const Value& s, Args& args, Value& out) {
 inline bool Interpreter::str_rindex(const Value& s, Args& args, Value& out) {
   return find_method(s, args, true, true, out);
 }
-inline bool Interpreter::str_split(const Value& s, Args& args, Value& out) {
-  return split_method(s, args, false, out);
-}
-inline bool Interpreter::str_rsplit(const Value& s, Args& args, Value& out) {
-  return split_method(s, args, true, out);
-}
+inline bool Interpreter::str_split(const Value& s, Args& args, Value& out) { return split_method(s, args, false, out); }
+inline bool Interpreter::str_rsplit(const Value& s, Args& args, Value& out) { return split_method(s, args, true, out); }
 inline bool Interpreter::str_partition(const Value& s, Args& args, Value& out) {
   return partition_method(s, args, false, out);
 }
@@ -933,10 +921,8 @@ inline bool Interpreter::loop_attribute(const Value& v, std::string_view name, V
   } else if (name == "last" || name == "nextitem") {
     const Step step = loop_peek(loop);
     if (step == Step::error) return false;
-    if (name == "last")
-      out = Value::boolean(step == Step::end);
-    else
-      out = step == Step::end ? undefined_hint("there is no next item") : loop.after;
+    if (name == "last") out = Value::boolean(step == Step::end);
+    else out = step == Step::end ? undefined_hint("there is no next item") : loop.after;
   } else if (name == "length" || name == "revindex" || name == "revindex0") {
     if (!loop_length(loop)) return false;
     out = Value::integer(name == "length" ? loop.length : loop.length - loop.index0 - (name == "revindex0" ? 1 : 0));
@@ -1011,11 +997,8 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
   found = true;
   const MethodEntry* entry = nullptr;
   switch (object.kind()) {
-    case Kind::undefined:
-      return fail_undefined(object);
-    case Kind::string:
-      entry = of_str.find(name);
-      break;
+    case Kind::undefined: return fail_undefined(object);
+    case Kind::string: entry = of_str.find(name); break;
     case Kind::dict:
       entry = of_dict.find(name);
       if (entry == nullptr && detail::is_one_of(name, {"clear", "pop", "popitem", "setdefault", "update"})) {
@@ -1046,9 +1029,7 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
       }
       break;
     }
-    case Kind::real:
-      entry = of_float.find(name);
-      [[fallthrough]];
+    case Kind::real: entry = of_float.find(name); [[fallthrough]];
     case Kind::boolean:
     case Kind::integer:
       if (!object.is(Kind::real)) entry = of_int.find(name);
@@ -1072,8 +1053,7 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
       if (found) out = *v;
       return true;
     }
-    case Kind::loop:
-      return loop_attribute(object, name, out, found);
+    case Kind::loop: return loop_attribute(object, name, out, found);
     case Kind::macro: {
       const Callable& callable = *object.as<MacroObject>().callable;
       if (name == "name") {
@@ -1110,8 +1090,7 @@ inline bool Interpreter::find_attribute(const Value& object, std::string_view na
       if (kFunctionNames[static_cast<std::size_t>(object.as_integer())] == "dict" && name == "fromkeys")
         entry = &fromkeys;
       break;
-    default:
-      break;
+    default: break;
   }
   found = entry != nullptr;
   if (found) out = make_method(object, *entry);
@@ -1275,8 +1254,7 @@ inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
   const Nested nested(*this);
   if (!nested.ok || !charge(kApplySteps)) return false;
   switch (callee.kind()) {
-    case Kind::undefined:
-      return fail_undefined(callee);
+    case Kind::undefined: return fail_undefined(callee);
     case Kind::function: {
 #define TRITIUM_JINJA_POINTER(name, function) &Interpreter::function,
       static constexpr GlobalFunction kFunctions[] = {TRITIUM_JINJA_FUNCTIONS(TRITIUM_JINJA_POINTER)};
@@ -1299,8 +1277,7 @@ inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
       }
       return true;
     }
-    case Kind::macro:
-      return call_macro(callee.as<MacroObject>(), args, out);
+    case Kind::macro: return call_macro(callee.as<MacroObject>(), args, out);
     case Kind::loop: {
       const auto& loop = callee.as<Loop>();
       Value a[1];
@@ -1317,8 +1294,7 @@ inline bool Interpreter::call(const Value& callee, Args& args, Value& out) {
       joiner.used = true;
       return true;
     }
-    default:
-      return fail("a value cannot be called", "a function or a macro", type_name(callee));
+    default: return fail("a value cannot be called", "a function or a macro", type_name(callee));
   }
 }
 

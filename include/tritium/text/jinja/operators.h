@@ -29,11 +29,8 @@ inline bool Cursor::open(Interpreter& interpreter, Value source) {
     case Kind::dict:
     case Kind::view:
     case Kind::range:
-    case Kind::iterator:
-      source_ = std::move(source);
-      return true;
-    default:
-      return interpreter.fail("a value cannot be iterated", "a sequence", Interpreter::type_name(source));
+    case Kind::iterator: source_ = std::move(source); return true;
+    default: return interpreter.fail("a value cannot be iterated", "a sequence", Interpreter::type_name(source));
   }
 }
 
@@ -83,10 +80,8 @@ inline Step Cursor::next(Interpreter& interpreter, Value& out) {
       out = Value::integer(range.at(static_cast<std::int64_t>(at_++)));
       return Step::item;
     }
-    case Kind::iterator:
-      return source_.as<Iterator>().next(interpreter, out);
-    default:
-      return Step::end;
+    case Kind::iterator: return source_.as<Iterator>().next(interpreter, out);
+    default: return Step::end;
   }
 }
 
@@ -110,40 +105,25 @@ inline bool Interpreter::has_length(const Value& v) {
     case Kind::tuple:
     case Kind::dict:
     case Kind::view:
-    case Kind::range:
-      return true;
-    default:
-      return false;
+    case Kind::range: return true;
+    default: return false;
   }
 }
 
 inline bool Interpreter::length(const Value& v, std::int64_t& out) {
   switch (v.kind()) {
-    case Kind::undefined:
-      out = 0;
-      return true;
-    case Kind::string:
-      out = static_cast<std::int64_t>(v.str().length());
-      return charge(1);
+    case Kind::undefined: out = 0; return true;
+    case Kind::string: out = static_cast<std::int64_t>(v.str().length()); return charge(1);
     case Kind::list:
-    case Kind::tuple:
-      out = static_cast<std::int64_t>(v.as<List>().items.size());
-      return true;
-    case Kind::dict:
-      out = static_cast<std::int64_t>(v.as<Dict>().entries.size());
-      return true;
-    case Kind::view:
-      out = static_cast<std::int64_t>(v.as<View>().dict.as<Dict>().entries.size());
-      return true;
-    case Kind::range:
-      out = v.as<Range>().count;
-      return true;
+    case Kind::tuple: out = static_cast<std::int64_t>(v.as<List>().items.size()); return true;
+    case Kind::dict: out = static_cast<std::int64_t>(v.as<Dict>().entries.size()); return true;
+    case Kind::view: out = static_cast<std::int64_t>(v.as<View>().dict.as<Dict>().entries.size()); return true;
+    case Kind::range: out = v.as<Range>().count; return true;
     case Kind::loop:
       if (!loop_length(v.as<Loop>())) return false;
       out = v.as<Loop>().length;
       return true;
-    default:
-      return fail("a value has no length", "a sequence or a mapping", type_name(v));
+    default: return fail("a value has no length", "a sequence or a mapping", type_name(v));
   }
 }
 
@@ -152,46 +132,26 @@ inline bool Interpreter::length(const Value& v, std::int64_t& out) {
 inline const char* Interpreter::type_name(const Value& v) {
   switch (v.kind()) {
     case Kind::missing:
-    case Kind::undefined:
-      return "Undefined";
-    case Kind::none:
-      return "None";
-    case Kind::boolean:
-      return "bool";
-    case Kind::integer:
-      return "int";
-    case Kind::real:
-      return "float";
-    case Kind::function:
-      return "function";
-    case Kind::string:
-      return v.str().safe ? "Markup" : "str";
-    case Kind::list:
-      return "list";
-    case Kind::tuple:
-      return "tuple";
-    case Kind::dict:
-      return "dict";
-    case Kind::view:
-      return "dict view";
-    case Kind::range:
-      return "range";
-    case Kind::iterator:
-      return "generator";
-    case Kind::name_space:
-      return "Namespace";
-    case Kind::method:
-      return "method";
-    case Kind::macro:
-      return "Macro";
-    case Kind::loop:
-      return "LoopContext";
-    case Kind::cycler:
-      return "Cycler";
-    case Kind::joiner:
-      return "Joiner";
-    case Kind::frame:
-      break;
+    case Kind::undefined: return "Undefined";
+    case Kind::none: return "None";
+    case Kind::boolean: return "bool";
+    case Kind::integer: return "int";
+    case Kind::real: return "float";
+    case Kind::function: return "function";
+    case Kind::string: return v.str().safe ? "Markup" : "str";
+    case Kind::list: return "list";
+    case Kind::tuple: return "tuple";
+    case Kind::dict: return "dict";
+    case Kind::view: return "dict view";
+    case Kind::range: return "range";
+    case Kind::iterator: return "generator";
+    case Kind::name_space: return "Namespace";
+    case Kind::method: return "method";
+    case Kind::macro: return "Macro";
+    case Kind::loop: return "LoopContext";
+    case Kind::cycler: return "Cycler";
+    case Kind::joiner: return "Joiner";
+    case Kind::frame: break;
   }
   return "object";
 }
@@ -200,26 +160,17 @@ inline bool Interpreter::truth(const Value& v) const {
   switch (v.kind()) {
     case Kind::missing:
     case Kind::undefined:
-    case Kind::none:
-      return false;
+    case Kind::none: return false;
     case Kind::boolean:
-    case Kind::integer:
-      return v.as_integer() != 0;
-    case Kind::real:
-      return v.as_real() != 0;
-    case Kind::string:
-      return !v.str().text.empty();
+    case Kind::integer: return v.as_integer() != 0;
+    case Kind::real: return v.as_real() != 0;
+    case Kind::string: return !v.str().text.empty();
     case Kind::list:
-    case Kind::tuple:
-      return !v.as<List>().items.empty();
-    case Kind::dict:
-      return !v.as<Dict>().entries.empty();
-    case Kind::view:
-      return !v.as<View>().dict.as<Dict>().entries.empty();
-    case Kind::range:
-      return v.as<Range>().count != 0;
-    default:
-      return true;
+    case Kind::tuple: return !v.as<List>().items.empty();
+    case Kind::dict: return !v.as<Dict>().entries.empty();
+    case Kind::view: return !v.as<View>().dict.as<Dict>().entries.empty();
+    case Kind::range: return v.as<Range>().count != 0;
+    default: return true;
   }
 }
 
@@ -227,12 +178,9 @@ inline bool Interpreter::truth(const Value& v) const {
 
 inline bool Interpreter::number_text(const Value& v, StringBuilder& out) {
   if (v.is(Kind::real) && !charge(kFloatSteps)) return false;
-  if (v.is(Kind::boolean))
-    out.append(v.as_bool() ? "True" : "False", false);
-  else if (v.is(Kind::integer))
-    out.append(std::to_string(v.as_integer()), v.user());
-  else
-    out.append(float_text(v.as_real()), v.user());
+  if (v.is(Kind::boolean)) out.append(v.as_bool() ? "True" : "False", false);
+  else if (v.is(Kind::integer)) out.append(std::to_string(v.as_integer()), v.user());
+  else out.append(float_text(v.as_real()), v.user());
   return true;
 }
 
@@ -296,16 +244,11 @@ inline bool Interpreter::repr(const Value& v, StringBuilder& out) {
     return true;
   };
   switch (v.kind()) {
-    case Kind::none:
-      out.append("None", false);
-      return true;
+    case Kind::none: out.append("None", false); return true;
     case Kind::boolean:
     case Kind::integer:
-    case Kind::real:
-      return number_text(v, out);
-    case Kind::undefined:
-      out.append("Undefined", false);
-      return true;
+    case Kind::real: return number_text(v, out);
+    case Kind::undefined: out.append("Undefined", false); return true;
     case Kind::string: {
       const Str& s = v.str();
       if (!charge_scan(s.text.size())) return false;
@@ -315,10 +258,8 @@ inline bool Interpreter::repr(const Value& v, StringBuilder& out) {
       out.append(quoted, s.origin.any_user());
       return true;
     }
-    case Kind::list:
-      return repr_items(v.as<List>().items, "[", "]", out);
-    case Kind::tuple:
-      return repr_items(v.as<List>().items, "(", ")", out);
+    case Kind::list: return repr_items(v.as<List>().items, "[", "]", out);
+    case Kind::tuple: return repr_items(v.as<List>().items, "(", ")", out);
     case Kind::dict:
       return pairs(
           v.as<Dict>().entries, [&](const Dict::Entry& e) { return repr(e.key, out); },
@@ -379,12 +320,8 @@ inline bool Interpreter::repr(const Value& v, StringBuilder& out) {
       return true;
     }
     // Python shows an address here, which no template can rely on.
-    case Kind::iterator:
-      out.append("<" + std::string(v.as<Iterator>().name()) + " object>", false);
-      return true;
-    default:
-      out.append("<" + std::string(type_name(v)) + " object>", false);
-      return true;
+    case Kind::iterator: out.append("<" + std::string(v.as<Iterator>().name()) + " object>", false); return true;
+    default: out.append("<" + std::string(type_name(v)) + " object>", false); return true;
   }
 }
 
@@ -498,16 +435,12 @@ inline bool Interpreter::rfind_text(std::string_view text, std::string_view want
 inline bool Interpreter::same(const Value& a, const Value& b) const {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::none:
-      return true;
+    case Kind::none: return true;
     case Kind::boolean:
     case Kind::integer:
-    case Kind::function:
-      return a.as_integer() == b.as_integer();
-    case Kind::real:
-      return false;
-    default:
-      return a.object() == b.object();
+    case Kind::function: return a.as_integer() == b.as_integer();
+    case Kind::real: return false;
+    default: return a.object() == b.object();
   }
 }
 
@@ -535,9 +468,7 @@ inline bool Interpreter::equal(const Value& a, const Value& b, bool& out) {
   if (a.kind() != b.kind()) return true;
   switch (a.kind()) {
     case Kind::undefined:
-    case Kind::none:
-      out = true;
-      return true;
+    case Kind::none: out = true; return true;
     case Kind::string: {
       const std::string& x = a.str().text;
       const std::string& y = b.str().text;
@@ -603,9 +534,7 @@ inline bool Interpreter::equal(const Value& a, const Value& b, bool& out) {
       out = true;
       return true;
     }
-    default:
-      out = same(a, b);
-      return true;
+    default: out = same(a, b); return true;
   }
 }
 
@@ -617,20 +546,17 @@ inline bool Interpreter::compare(Comparison op, const Value& a, const Value& b, 
   const Nested nested(*this);
   if (!nested.ok) return false;
   switch (op) {
-    case Comparison::equal:
-      return equal(a, b, out);
+    case Comparison::equal: return equal(a, b, out);
     case Comparison::not_equal:
       if (!equal(a, b, out)) return false;
       out = !out;
       return true;
-    case Comparison::in:
-      return contains(b, a, out);
+    case Comparison::in: return contains(b, a, out);
     case Comparison::not_in:
       if (!contains(b, a, out)) return false;
       out = !out;
       return true;
-    default:
-      break;
+    default: break;
   }
   const auto decide = [&](int order) {  // 2: unordered
     out = order != 2 && (op == Comparison::less         ? order < 0
@@ -710,10 +636,8 @@ inline bool Interpreter::contains(const Value& container, const Value& item, boo
     case Kind::list:
     case Kind::tuple:
     case Kind::iterator:
-    case Kind::undefined:
-      break;
-    default:
-      return fail("a value cannot contain others", "a sequence or a mapping", type_name(container));
+    case Kind::undefined: break;
+    default: return fail("a value cannot contain others", "a sequence or a mapping", type_name(container));
   }
   Cursor cursor;
   if (!cursor.open(*this, container)) return false;
@@ -734,26 +658,18 @@ inline bool Interpreter::hash(const Value& v, std::uint64_t& out) {
   const Nested nested(*this);
   if (!nested.ok || !charge(1)) return false;
   switch (v.kind()) {
-    case Kind::string:
-      out = Dict::hash_text(v.str().text);
-      return charge_bytes(v.str().text.size());
+    case Kind::string: out = Dict::hash_text(v.str().text); return charge_bytes(v.str().text.size());
     case Kind::boolean:
-    case Kind::integer:
-      out = std::hash<std::int64_t>{}(v.as_integer());
-      return true;
+    case Kind::integer: out = std::hash<std::int64_t>{}(v.as_integer()); return true;
     case Kind::real: {  // equal numbers of different types must hash alike
       std::int64_t whole = 0;
       const double d = v.as_real();
-      if (truncate_to_integer(d, whole) && static_cast<double>(whole) == d)
-        out = std::hash<std::int64_t>{}(whole);
-      else
-        out = std::hash<double>{}(d);
+      if (truncate_to_integer(d, whole) && static_cast<double>(whole) == d) out = std::hash<std::int64_t>{}(whole);
+      else out = std::hash<double>{}(d);
       return true;
     }
     case Kind::none:
-    case Kind::undefined:
-      out = static_cast<std::uint64_t>(v.kind());
-      return true;
+    case Kind::undefined: out = static_cast<std::uint64_t>(v.kind()); return true;
     case Kind::tuple:
       out = 1469598103934665603ull;
       for (const Value& item : v.as<List>().items) {
@@ -769,11 +685,8 @@ inline bool Interpreter::hash(const Value& v, std::uint64_t& out) {
       }
       [[fallthrough]];
     case Kind::list:
-    case Kind::dict:
-      return fail("a value cannot be a key", "a string, a number or a tuple", type_name(v));
-    default:
-      out = std::hash<const void*>{}(v.object()) + static_cast<std::uint64_t>(v.kind());
-      return true;
+    case Kind::dict: return fail("a value cannot be a key", "a string, a number or a tuple", type_name(v));
+    default: out = std::hash<const void*>{}(v.object()) + static_cast<std::uint64_t>(v.kind()); return true;
   }
 }
 
@@ -995,8 +908,7 @@ inline bool Interpreter::arithmetic_numbers(Arithmetic op, const Value& a, const
         r = op == Arithmetic::floor_divide ? quotient - (adjust ? 1 : 0) : remainder + (adjust ? y : 0);
         break;
       }
-      default:
-        break;
+      default: break;
     }
     out = Value::integer(r, user);
     return true;
@@ -1005,15 +917,9 @@ inline bool Interpreter::arithmetic_numbers(Arithmetic op, const Value& a, const
   const double y = b.as_real();
   double r = 0;
   switch (op) {
-    case Arithmetic::add:
-      r = x + y;
-      break;
-    case Arithmetic::subtract:
-      r = x - y;
-      break;
-    case Arithmetic::multiply:
-      r = x * y;
-      break;
+    case Arithmetic::add: r = x + y; break;
+    case Arithmetic::subtract: r = x - y; break;
+    case Arithmetic::multiply: r = x * y; break;
     case Arithmetic::divide:
       if (y == 0) return fail("division by zero");
       r = x / y;
@@ -1041,8 +947,7 @@ inline bool Interpreter::arithmetic_numbers(Arithmetic op, const Value& a, const
       r = op == Arithmetic::modulo ? mod : whole;
       break;
     }
-    default:
-      break;
+    default: break;
   }
   out = Value::real(r, user);
   return true;

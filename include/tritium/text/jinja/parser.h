@@ -65,26 +65,16 @@ class Parser {
 
   static std::string describe(const Token& t) {
     switch (t.type) {
-      case Type::data:
-        return "text";
-      case Type::variable_begin:
-        return "'{{'";
-      case Type::variable_end:
-        return "'}}'";
-      case Type::block_begin:
-        return "'{%'";
-      case Type::block_end:
-        return "'%}'";
-      case Type::string:
-        return "a string";
-      case Type::integer:
-        return "an integer";
-      case Type::real:
-        return "a float";
-      case Type::end:
-        return "the end of the template";
-      default:
-        break;
+      case Type::data: return "text";
+      case Type::variable_begin: return "'{{'";
+      case Type::variable_end: return "'}}'";
+      case Type::block_begin: return "'{%'";
+      case Type::block_end: return "'%}'";
+      case Type::string: return "a string";
+      case Type::integer: return "an integer";
+      case Type::real: return "a float";
+      case Type::end: return "the end of the template";
+      default: break;
     }
     return "'" + (t.text.size() > 60 ? std::string("a long name") : t.text) + "'";
   }
@@ -766,8 +756,7 @@ class Parser {
         next();
         return constant(value, line);
       }
-      default:
-        return unexpected("an expression");
+      default: return unexpected("an expression");
     }
   }
 

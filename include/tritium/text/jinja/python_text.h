@@ -46,14 +46,10 @@ inline std::size_t utf8_length(std::string_view text) {
 inline char32_t utf8_decode(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[at + i])); };
   switch (utf8_size(text[at])) {
-    case 1:
-      return byte(0);
-    case 2:
-      return ((byte(0) & 0x1F) << 6) | (byte(1) & 0x3F);
-    case 3:
-      return ((byte(0) & 0x0F) << 12) | ((byte(1) & 0x3F) << 6) | (byte(2) & 0x3F);
-    default:
-      return ((byte(0) & 0x07) << 18) | ((byte(1) & 0x3F) << 12) | ((byte(2) & 0x3F) << 6) | (byte(3) & 0x3F);
+    case 1: return byte(0);
+    case 2: return ((byte(0) & 0x1F) << 6) | (byte(1) & 0x3F);
+    case 3: return ((byte(0) & 0x0F) << 12) | ((byte(1) & 0x3F) << 6) | (byte(2) & 0x3F);
+    default: return ((byte(0) & 0x07) << 18) | ((byte(1) & 0x3F) << 12) | ((byte(2) & 0x3F) << 6) | (byte(3) & 0x3F);
   }
 }
 
@@ -152,9 +148,7 @@ inline constexpr char32_t kNumericIdeographs[] = {
     0xF978,  0xF9B2,  0xF9D1,  0xF9D3,  0xF9FD,  0x20001, 0x20064, 0x200E2, 0x20121, 0x2092A, 0x20983, 0x2098C,
     0x2099C, 0x20AEA, 0x20AFD, 0x20B19, 0x22390, 0x22998, 0x23B1B, 0x2626D, 0x2F890};
 
-inline utf8proc_category_t category(char32_t c) {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(c));
-}
+inline utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
 
 }  // namespace detail
 
@@ -176,9 +170,7 @@ inline bool is_alpha(char32_t c) {
 inline bool is_decimal(char32_t c) {
   return c < 0x80 ? c >= '0' && c <= '9' : detail::category(c) == UTF8PROC_CATEGORY_ND;
 }
-inline bool is_digit(char32_t c) {
-  return is_decimal(c) || (c >= 0x80 && detail::in_ranges(detail::kOtherDigit, c));
-}
+inline bool is_digit(char32_t c) { return is_decimal(c) || (c >= 0x80 && detail::in_ranges(detail::kOtherDigit, c)); }
 inline bool is_numeric(char32_t c) {
   if (c < 0x80) return is_decimal(c);
   const auto k = detail::category(c);
@@ -188,9 +180,7 @@ inline bool is_numeric(char32_t c) {
   }
   return false;
 }
-inline bool is_alnum(char32_t c) {
-  return is_alpha(c) || is_numeric(c);
-}
+inline bool is_alnum(char32_t c) { return is_alpha(c) || is_numeric(c); }
 inline bool is_lower(char32_t c) {
   if (c < 0x80) return c >= 'a' && c <= 'z';
   return detail::category(c) == UTF8PROC_CATEGORY_LL || detail::in_ranges(detail::kOtherLowercase, c);
@@ -199,12 +189,8 @@ inline bool is_upper(char32_t c) {
   if (c < 0x80) return c >= 'A' && c <= 'Z';
   return detail::category(c) == UTF8PROC_CATEGORY_LU || detail::in_ranges(detail::kOtherUppercase, c);
 }
-inline bool is_title(char32_t c) {
-  return c >= 0x80 && detail::category(c) == UTF8PROC_CATEGORY_LT;
-}
-inline bool is_cased(char32_t c) {
-  return is_lower(c) || is_upper(c) || is_title(c);
-}
+inline bool is_title(char32_t c) { return c >= 0x80 && detail::category(c) == UTF8PROC_CATEGORY_LT; }
+inline bool is_cased(char32_t c) { return is_lower(c) || is_upper(c) || is_title(c); }
 /// Characters that Unicode skips when it looks for the end of a word in casing.
 inline bool is_case_ignorable(char32_t c) {
   switch (c) {
@@ -224,10 +210,8 @@ inline bool is_case_ignorable(char32_t c) {
     case 0xFE55:
     case 0xFF07:
     case 0xFF0E:
-    case 0xFF1A:
-      return true;
-    default:
-      break;
+    case 0xFF1A: return true;
+    default: break;
   }
   const auto k = detail::category(c);
   return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
@@ -244,10 +228,8 @@ inline bool is_printable(char32_t c) {
     case UTF8PROC_CATEGORY_CN:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS:
-      return false;
-    default:
-      return true;
+    case UTF8PROC_CATEGORY_ZS: return false;
+    default: return true;
   }
 }
 /// First character of an identifier (XID_Start and the underscore).
@@ -297,9 +279,7 @@ inline constexpr SpecialUpper kSpecialUpper[] = {
     {0xFB06, {0x53, 0x54, 0}},       {0xFB13, {0x544, 0x546, 0}},     {0xFB14, {0x544, 0x535, 0}},
     {0xFB15, {0x544, 0x53B, 0}},     {0xFB16, {0x54E, 0x546, 0}},     {0xFB17, {0x544, 0x53D, 0}}};
 
-inline Mapped one(utf8proc_int32_t c) {
-  return {{static_cast<char32_t>(c), 0, 0}, 1};
-}
+inline Mapped one(utf8proc_int32_t c) { return {{static_cast<char32_t>(c), 0, 0}, 1}; }
 
 inline bool special_upper(char32_t c, Mapped& out) {
   if (c >= 0x1F80 && c < 0x1FB0) {  // Greek with iota subscript: the capital, then a capital iota

@@ -130,12 +130,9 @@ class Resolver {
     if (e == nullptr) return;
     if (e->type == Expr::Type::name) {
       const auto& name = static_cast<const Name&>(*e);
-      if (name.use == Name::Use::load)
-        on_load(name.text, symbols);
-      else if (name.use == Name::Use::store)
-        on_store(name.text, symbols, in_branch);
-      else
-        symbols.define(intern(name.text), Load::From::parameter);
+      if (name.use == Name::Use::load) on_load(name.text, symbols);
+      else if (name.use == Name::Use::store) on_store(name.text, symbols, in_branch);
+      else symbols.define(intern(name.text), Load::From::parameter);
       return;
     }
     if (e->type == Expr::Type::namespace_attribute) on_load(static_cast<const NamespaceAttribute&>(*e).text, symbols);
@@ -150,8 +147,7 @@ class Resolver {
       switch (s->type) {
         case Stmt::Type::text:
         case Stmt::Type::break_:
-        case Stmt::Type::continue_:
-          break;
+        case Stmt::Type::continue_: break;
         case Stmt::Type::print:
           for (const ExprPtr& e : static_cast<const Print&>(*s).values) collect(e.get(), symbols, in_branch);
           break;
@@ -164,26 +160,18 @@ class Resolver {
           collect(node.otherwise, symbols, true);
           break;
         }
-        case Stmt::Type::for_:
-          collect(static_cast<const For&>(*s).iterable.get(), symbols, in_branch);
-          break;
+        case Stmt::Type::for_: collect(static_cast<const For&>(*s).iterable.get(), symbols, in_branch); break;
         case Stmt::Type::set:
           collect(static_cast<const Set&>(*s).value.get(), symbols, in_branch);
           collect(static_cast<const Set&>(*s).target.get(), symbols, in_branch);
           break;
-        case Stmt::Type::set_block:
-          collect(static_cast<const SetBlock&>(*s).target.get(), symbols, in_branch);
-          break;
+        case Stmt::Type::set_block: collect(static_cast<const SetBlock&>(*s).target.get(), symbols, in_branch); break;
         case Stmt::Type::with:
           for (const auto& [target, value] : static_cast<const With&>(*s).bindings)
             collect(value.get(), symbols, in_branch);
           break;
-        case Stmt::Type::macro:
-          on_store(static_cast<const Macro&>(*s).callable.name, symbols, in_branch);
-          break;
-        case Stmt::Type::call_block:
-          collect(static_cast<const CallBlock&>(*s).call.get(), symbols, in_branch);
-          break;
+        case Stmt::Type::macro: on_store(static_cast<const Macro&>(*s).callable.name, symbols, in_branch); break;
+        case Stmt::Type::call_block: collect(static_cast<const CallBlock&>(*s).call.get(), symbols, in_branch); break;
         case Stmt::Type::filter_block:
           collect(static_cast<const FilterBlock&>(*s).filter.get(), symbols, in_branch);
           break;
@@ -247,11 +235,8 @@ class Resolver {
         }
         break;
       }
-      case Expr::Type::conditional:
-        soft = true;
-        break;
-      default:
-        break;
+      case Expr::Type::conditional: soft = true; break;
+      default: break;
     }
     Status status;
     each_child(*e, [&](Expr* child) {
@@ -270,8 +255,7 @@ class Resolver {
     switch (s.type) {
       case Stmt::Type::text:
       case Stmt::Type::break_:
-      case Stmt::Type::continue_:
-        return {};
+      case Stmt::Type::continue_: return {};
       case Stmt::Type::print:
         for (const ExprPtr& e : static_cast<Print&>(s).values) TRITIUM_TRY(resolve(e.get(), symbols, soft));
         return {};
@@ -283,8 +267,7 @@ class Resolver {
         }
         return resolve(node.otherwise, symbols, true);
       }
-      case Stmt::Type::for_:
-        return resolve_for(static_cast<For&>(s), symbols, soft);
+      case Stmt::Type::for_: return resolve_for(static_cast<For&>(s), symbols, soft);
       case Stmt::Type::set:
         TRITIUM_TRY(resolve(static_cast<Set&>(s).value.get(), symbols, soft));
         return resolve(static_cast<Set&>(s).target.get(), symbols, soft);
@@ -418,10 +401,8 @@ class Resolver {
 
   template <class To, class E>
   static auto& as(E& e) {
-    if constexpr (std::is_const_v<E>)
-      return static_cast<const To&>(e);
-    else
-      return static_cast<To&>(e);
+    if constexpr (std::is_const_v<E>) return static_cast<const To&>(e);
+    else return static_cast<To&>(e);
   }
 
   // Calls `visit` for each part of `e` in the order of Jinja's nodes, until it says false. Parts may be null.
@@ -432,8 +413,7 @@ class Resolver {
     switch (e.type) {
       case Expr::Type::constant:
       case Expr::Type::name:
-      case Expr::Type::namespace_attribute:
-        return true;
+      case Expr::Type::namespace_attribute: return true;
       case Expr::Type::tuple:
       case Expr::Type::list:
         for (auto& item : as<Sequence>(e).items) {
@@ -445,12 +425,9 @@ class Resolver {
           if (!see(key) || !see(value)) return false;
         }
         return true;
-      case Expr::Type::unary:
-        return see(as<Unary>(e).operand);
-      case Expr::Type::binary:
-        return see(as<Binary>(e).left) && see(as<Binary>(e).right);
-      case Expr::Type::logic:
-        return see(as<Logic>(e).left) && see(as<Logic>(e).right);
+      case Expr::Type::unary: return see(as<Unary>(e).operand);
+      case Expr::Type::binary: return see(as<Binary>(e).left) && see(as<Binary>(e).right);
+      case Expr::Type::logic: return see(as<Logic>(e).left) && see(as<Logic>(e).right);
       case Expr::Type::concat:
         for (auto& part : as<Concat>(e).parts) {
           if (!see(part)) return false;
@@ -462,17 +439,12 @@ class Resolver {
           if (!see(operand)) return false;
         }
         return true;
-      case Expr::Type::attribute:
-        return see(as<Attribute>(e).object);
-      case Expr::Type::subscript:
-        return see(as<Subscript>(e).object) && see(as<Subscript>(e).index);
-      case Expr::Type::slice:
-        return see(as<Slice>(e).start) && see(as<Slice>(e).stop) && see(as<Slice>(e).step);
-      case Expr::Type::call:
-        return see(as<Call>(e).callee) && each_argument(as<Call>(e).arguments, visit);
+      case Expr::Type::attribute: return see(as<Attribute>(e).object);
+      case Expr::Type::subscript: return see(as<Subscript>(e).object) && see(as<Subscript>(e).index);
+      case Expr::Type::slice: return see(as<Slice>(e).start) && see(as<Slice>(e).stop) && see(as<Slice>(e).step);
+      case Expr::Type::call: return see(as<Call>(e).callee) && each_argument(as<Call>(e).arguments, visit);
       case Expr::Type::filter:
-      case Expr::Type::test:
-        return see(as<Apply>(e).operand) && each_argument(as<Apply>(e).arguments, visit);
+      case Expr::Type::test: return see(as<Apply>(e).operand) && each_argument(as<Apply>(e).arguments, visit);
       case Expr::Type::conditional:
         return see(as<Conditional>(e).test) && see(as<Conditional>(e).then) && see(as<Conditional>(e).otherwise);
     }
@@ -517,8 +489,7 @@ class Resolver {
     switch (s.type) {
       case Stmt::Type::text:
       case Stmt::Type::break_:
-      case Stmt::Type::continue_:
-        break;
+      case Stmt::Type::continue_: break;
       case Stmt::Type::print:
         for (const ExprPtr& e : static_cast<const Print&>(s).values) see(e, uses);
         break;
@@ -531,9 +502,7 @@ class Resolver {
         all(node.target, node.iterable, node.body, node.otherwise, node.test);
         break;
       }
-      case Stmt::Type::set:
-        all(static_cast<const Set&>(s).target, static_cast<const Set&>(s).value);
-        break;
+      case Stmt::Type::set: all(static_cast<const Set&>(s).target, static_cast<const Set&>(s).value); break;
       case Stmt::Type::set_block: {
         const auto& node = static_cast<const SetBlock&>(s);
         all(node.target, node.filter, node.body);
@@ -546,9 +515,7 @@ class Resolver {
         see(node.body, uses);
         break;
       }
-      case Stmt::Type::macro:
-        see(static_cast<const Macro&>(s).callable, uses);
-        break;
+      case Stmt::Type::macro: see(static_cast<const Macro&>(s).callable, uses); break;
       case Stmt::Type::call_block:
         all(static_cast<const CallBlock&>(s).call, static_cast<const CallBlock&>(s).callable);
         break;

@@ -248,10 +248,8 @@ class Heap {
     while (!doomed_.empty()) {
       Object* dead = doomed_.back();
       doomed_.pop_back();
-      if (dead->newer != nullptr)
-        dead->newer->older = dead->older;
-      else
-        first_ = dead->older;
+      if (dead->newer != nullptr) dead->newer->older = dead->older;
+      else first_ = dead->older;
       if (dead->older != nullptr) dead->older->newer = dead->newer;
       shrink(dead->bytes);
       delete dead;
@@ -333,9 +331,7 @@ struct Str final : Object {
   mutable std::size_t length_ = kUnknown;
 };
 
-inline const Str& Value::str() const {
-  return as<Str>();
-}
+inline const Str& Value::str() const { return as<Str>(); }
 
 inline Value Heap::string(std::string text, bool user) {
   if (text.size() > limits_.output_bytes) {
