@@ -314,10 +314,20 @@ def make_pipelines():
                 entry["text"][str(i)] = decoded
         out["tokenizers"].append(entry)
         print(f"{name}: {sum(len(x.split()) for x in entry['ids'] if x)} ids")
+    share_ids(out["tokenizers"])
     path = os.path.join(OUT, "pipelines.json")
     with open(path, "w") as f:
         f.write(dump(out))
     print(os.path.getsize(path), "bytes", path)
+
+
+def share_ids(entries):
+    """Ids that an earlier pipeline gave for the same text become its index: half of the file otherwise."""
+    first = {}
+    for n, entry in enumerate(entries):
+        for i, ids in enumerate(entry["ids"]):
+            if ids is not None and first.setdefault((i, ids), n) != n:
+                entry["ids"][i] = first[i, ids]
 
 
 def dump(value):

@@ -31,8 +31,11 @@ TEST_CASE("pipelines give the ids and texts of the tokenizers package", "[tokeni
     REQUIRE(tokenizer.ok());
     std::string differences;
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      if (entry["ids"][i].is_null()) continue;
-      const auto ids = tritium_test::parse_ids(entry["ids"][i].get<std::string>());
+      const Json* stored = &entry["ids"][i];
+      if (stored->is_null()) continue;
+      if (stored->is_number())
+        stored = &golden["tokenizers"][stored->get<std::size_t>()]["ids"][i];  // the same as another's
+      const auto ids = tritium_test::parse_ids(stored->get<std::string>());
       differences += tritium_test::encode_difference(*tokenizer, texts[i], ids, {true, true});
       const std::string key = std::to_string(i);
       if (entry["plain"].contains(key)) {
@@ -173,9 +176,8 @@ TEST_CASE("malformed and unsupported tokenizer.json files are refused with a rea
   refuse("unknown piece", [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"a", "zz"})}); });
   refuse("unknown piece", [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"", "a"})}); });
   refuse("missing", [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"b", "a"})}); });
-  refuse("given twice", [](Json& j) {
-    j["model"]["merges"] = Json::array({Json::array({"a", "b"}), Json::array({"a", "b"})});
-  });
+  refuse("given twice",
+         [](Json& j) { j["model"]["merges"] = Json::array({Json::array({"a", "b"}), Json::array({"a", "b"})}); });
   refuse("dropout", [](Json& j) { j["model"]["dropout"] = 0.1; });
   refuse("continuing_subword_prefix", [](Json& j) { j["model"]["continuing_subword_prefix"] = "##"; });
   refuse("end_of_word_suffix", [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; });
@@ -221,15 +223,13 @@ TEST_CASE("malformed and unsupported tokenizer.json files are refused with a rea
   });
   refuse("normalizer.prepend", [](Json& j) { j["normalizer"] = {{"type", "Prepend"}}; });
   refuse("pattern", [](Json& j) { j["normalizer"] = {{"type", "Replace"}, {"content", "x"}}; });
-  refuse("regular expression", [](Json& j) {
-    j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "("}}}, {"content", "x"}};
-  });
+  refuse("regular expression",
+         [](Json& j) { j["normalizer"] = {{"type", "Replace"}, {"pattern", {{"Regex", "("}}}, {"content", "x"}}; });
   refuse("base64", [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "A"}}; });
   refuse("base64", [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "AA=A"}}; });
   refuse("base64", [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "A A A"}}; });
-  refuse("precompiled_charsmap", [](Json& j) {
-    j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}};
-  });
+  refuse("precompiled_charsmap",
+         [](Json& j) { j["normalizer"] = {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}}; });
   refuse("\"UnicodeScripts\"", [](Json& j) { j["pre_tokenizer"] = {{"type", "UnicodeScripts"}}; });
   refuse("\"BertPreTokenizer\"", [](Json& j) { j["pre_tokenizer"] = {{"type", "BertPreTokenizer"}}; });
   const auto split = [](Json pattern, const char* behavior) {
