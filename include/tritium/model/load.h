@@ -6,8 +6,10 @@
 // the mapped file, whose pages are then given back, so peak memory is the packed model plus one matrix.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "tritium/format/pack.h"
 #include "tritium/format/ternary_quantize.h"
@@ -33,6 +35,20 @@ struct LoadOptions {
 };
 
 namespace detail {
+
+/// The stored bytes from the first of a matrix's rows to the last, wherever in a fused tensor they are.
+inline std::span<const std::byte> stored_bytes(const StoredMatrix& w) {
+  if (w.rows == 0) return {};
+  if (w.bitnet_rows != 0) return {w.data, w.bitnet_rows / 4 * w.row_bytes()};  // rows share bytes across the tensor
+  std::size_t first = 0;
+  std::size_t last = w.rows - 1;
+  if (w.row_order != nullptr) {
+    const auto [least, most] = std::minmax_element(w.row_order, w.row_order + w.rows);
+    first = *least;
+    last = *most;
+  }
+  return {w.data + first * w.row_bytes(), (last - first + 1) * w.row_bytes()};
+}
 
 class Loader {
  public:
@@ -596,9 +612,8 @@ class Loader {
       return packed;
     }
     for (const StoredMatrix& part : parts) {
-      const std::size_t bytes = part.row_bytes() * part.rows / (part.bitnet_rows == 0 ? 1 : 4);
-      drop_mapped_pages({part.data, bytes});
-      done_ += bytes;
+      drop_mapped_pages(stored_bytes(part));
+      done_ += part.row_bytes() * part.rows / (part.bitnet_rows == 0 ? 1 : 4);
     }
     if (options_.progress) options_.progress(std::min(done_, total_), total_);
     return packed;
