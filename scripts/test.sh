@@ -29,11 +29,14 @@ run_ctest() {                          # name, folder, ctest arguments
   say "$name: testing"
   local status=0
   ctest --test-dir "$folder" --output-on-failure "$@" 2>&1 | tee "$log" || status=1
-  local count
-  count=$(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of \([0-9]*\).*/\1 \2/p' "$log" | tail -1)
-  [ -n "$count" ] || { echo "test: error: $name ran no test" >&2; count="1 1"; status=1; }
-  failed=$((failed + ${count% *})); passed=$((passed + ${count#* } - ${count% *}))
-  summary+=$(printf '\n  %-10s %s of %s test programs passed' "$name" "$((${count#* } - ${count% *}))" "${count#* }")
+  # "99% tests passed, 1 tests failed out of 284", and from CMake 4 on "100% tests passed out of 284" when none failed.
+  local total bad
+  total=$(sed -n 's/.*% tests passed.* out of \([0-9]*\)$/\1/p' "$log" | tail -1)
+  bad=$(sed -n 's/.*% tests passed, \([0-9]*\) tests failed out of .*/\1/p' "$log" | tail -1)
+  [ -n "$total" ] || { echo "test: error: $name ran no test" >&2; total=1 bad=1; }
+  [ "$status" -eq 0 ] || [ "${bad:-0}" -gt 0 ] || bad=1
+  failed=$((failed + ${bad:-0})); passed=$((passed + total - ${bad:-0}))
+  summary+=$(printf '\n  %-10s %s of %s tests passed' "$name" "$((total - ${bad:-0}))" "$total")
   return 0
 }
 build() {                              # name, preset, targets
