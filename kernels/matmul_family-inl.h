@@ -12,7 +12,7 @@ TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
 template <FormatFamily kFamily, class Dot>
-void FillFamily(KernelTable& table) {
+constexpr void FillFamily(KernelTable& table) {
 #define TRITIUM_FORMAT(family, id, name, type) \
   if constexpr (FormatFamily::family == kFamily) FillMatmul<type, Dot>(PackFormat::id, table);
 #define TRITIUM_FLOAT_FORMAT(id, name, type)
@@ -21,8 +21,16 @@ void FillFamily(KernelTable& table) {
 #undef TRITIUM_FLOAT_FORMAT
 }
 
-static bool FillTier(Tier tier, KernelTable& table) {
-  return WithPolicy(tier, [&](auto dot) { FillFamily<FormatFamily::TRITIUM_FAMILY, decltype(dot)>(table); });
+template <class Dot>
+static constexpr KernelTable kFamilyTable = [] {  // static: every file has its own
+  KernelTable table;
+  FillFamily<FormatFamily::TRITIUM_FAMILY, Dot>(table);
+  return table;
+}();
+static const KernelTable* TableOf(Tier tier) {
+  const KernelTable* found = nullptr;
+  WithPolicy(tier, [&](auto dot) { found = &kFamilyTable<decltype(dot)>; });
+  return found;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -35,7 +43,12 @@ TRITIUM_NAMESPACE_BEGIN
 namespace detail {
 template <>
 bool fill_matmul<FormatFamily::TRITIUM_FAMILY>(Tier tier, KernelTable& table) {
-  return TRITIUM_ANY_PASS(FillTier(tier, table));
+  const KernelTable* part = TRITIUM_FIRST_PASS(TableOf(tier));
+  if (part == nullptr) return false;
+  for (std::size_t i = 0; i < kPackFormatCount; ++i) {
+    if (part->matmul[i] != nullptr) table.matmul[i] = part->matmul[i];
+  }
+  return true;
 }
 }  // namespace detail
 TRITIUM_NAMESPACE_END

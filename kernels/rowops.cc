@@ -11,8 +11,16 @@
 HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
-static bool FillTier(Tier tier, KernelTable& table) {
-  return WithPolicy(tier, [&](auto dot) { FillRowOps<decltype(dot)>(table); });
+template <class Dot>
+static constexpr KernelTable kRowOps = [] {
+  KernelTable table;
+  FillRowOps<Dot>(table);
+  return table;
+}();
+static const KernelTable* TableOf(Tier tier) {
+  const KernelTable* found = nullptr;
+  WithPolicy(tier, [&](auto dot) { found = &kRowOps<decltype(dot)>; });
+  return found;
 }
 }  // namespace HWY_NAMESPACE
 TRITIUM_NAMESPACE_END
@@ -22,7 +30,14 @@ HWY_AFTER_NAMESPACE();
 #include "kernels/passes.h"
 TRITIUM_NAMESPACE_BEGIN
 namespace detail {
-bool fill_rowops(Tier tier, KernelTable& table) { return TRITIUM_ANY_PASS(FillTier(tier, table)); }
+bool fill_rowops(Tier tier, KernelTable& table) {
+  const KernelTable* part = TRITIUM_FIRST_PASS(TableOf(tier));
+  if (part == nullptr) return false;
+  const char* name = table.tier;
+  table = *part;
+  table.tier = name;
+  return true;
+}
 }  // namespace detail
 TRITIUM_NAMESPACE_END
 #endif

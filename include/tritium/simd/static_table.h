@@ -43,12 +43,12 @@ inline constexpr Tier kStaticTier = Tier::portable;
 
 /// Instances of a format if it is one of kFormats, or if kFormats is empty.
 template <class F, PackFormat kFormat, PackFormat... kFormats>
-inline void FillIfWanted(KernelTable& t) {
+constexpr void FillIfWanted(KernelTable& t) {
   if constexpr (sizeof...(kFormats) == 0 || ((kFormat == kFormats) || ...)) FillMatmul<F, StaticDot>(kFormat, t);
 }
 
 template <PackFormat... kFormats>
-inline KernelTable StaticTable() {
+constexpr KernelTable StaticTable() {
   KernelTable t;
   FillRowOps<StaticDot>(t);
 #define TRITIUM_FORMAT(family, id, name, type) FillIfWanted<type, PackFormat::id, kFormats...>(t);

@@ -20,7 +20,7 @@ TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
 template <class Dot>
-inline void FillRowOps(KernelTable& t) {
+constexpr void FillRowOps(KernelTable& t) {
   t.quantize_rows = [](const float* x, std::size_t stride, const Q8Rows& rows, std::size_t first, std::size_t last) {
     QuantizeRows(x, stride, rows, first, last);
   };
@@ -54,7 +54,7 @@ inline void FillRowOps(KernelTable& t) {
 
 /// A policy may name matrix units: they serve the formats whose sums stay integers over the whole row.
 template <class F, class Dot>
-inline void FillMatmul(PackFormat format, KernelTable& t) {
+constexpr void FillMatmul(PackFormat format, KernelTable& t) {
   MatmulFn& fn = t.matmul[static_cast<std::size_t>(format)];
   if constexpr (!requires { typename Dot::Tiles; }) {
     fn = &MatmulPanels<F, Dot, void>;
