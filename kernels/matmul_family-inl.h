@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The body of every matmul_<family>.cc: instances of the catalogue's formats of TRITIUM_FAMILY for each pass.
-// Re-included per pass through the file that set HWY_TARGET_INCLUDE, hence no guard.
+// The body of every matmul_<family>.cc: instances of the catalogue's formats of TRITIUM_FAMILY for each pass. Re-included
+// per pass through the file that set HWY_TARGET_INCLUDE, hence no guard.
 #include "kernels/fill.h"
 #include "tritium/simd/targets.h"
 #include "hwy/foreach_target.h"

@@ -2,9 +2,8 @@
 // The matrix product of ggml on one shape, in its plain and in every repacked layout of the CPU backend.
 //
 //   ggml_matmul TYPE N K M THREADS COPIES SECONDS
-// prints one line of JSON: the fastest layout's median seconds a product. COPIES matrices are multiplied in turn, so
-// that they come from memory when together they exceed the caches. Built by get-llama-cpp.sh, never part of the
-// library.
+// prints one line of JSON: the fastest layout's median seconds a product. COPIES matrices are multiplied in turn, so that
+// they come from memory when together they exceed the caches. Built by get-llama-cpp.sh, never part of the library.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

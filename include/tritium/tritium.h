@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything another engine includes: core, formats and ops.
 //
-// Headers alone: the kernels are those of the compiler's flags (-march=...). Linked with tritium::kernels, which
-// defines TRITIUM_DISPATCH=1: those of the CPU, chosen at run time.
+// Headers alone: the kernels are those of the compiler's flags (-march=...). Linked with tritium::kernels, which defines
+// TRITIUM_DISPATCH=1: those of the CPU, chosen at run time.
 #pragma once
 
 #include "tritium/core/thread_pool.h"

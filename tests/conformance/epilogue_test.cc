@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Epilogues on every tier, regions with several products, refused shapes.
 //
-// The accumulators are taken from a call without an epilogue, which matmul_test.cc proves; what follows is written out
-// in f32, operation by operation, and must come out to the last bit. Only the activations built on exp have a
-// tolerance.
+// The accumulators are taken from a call without an epilogue, which matmul_test.cc proves; what follows is written out in
+// f32, operation by operation, and must come out to the last bit. Only the activations built on exp have a tolerance.
 #include <catch2/catch_test_macros.hpp>
 #include <limits>
 #include <string>

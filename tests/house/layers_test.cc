@@ -95,8 +95,7 @@ TEST_CASE("layers include only what is below them", "[house]") {
         allowed = true;  // the standard library
       } else {
         const std::string package = what.substr(0, what.find_first_of("/."));
-        // Headers of the operating system and of the compiler have no package; they are where files, memory and CPUs
-        // are asked for.
+        // Headers of the operating system and of the compiler have no package; they are where files, memory and CPUs are asked for.
         const bool system = match[1] == "<" && (what.find('/') == std::string::npos || package == "sys") &&
                             package != "pcre2" && package != "utf8proc";
         allowed = may->second.contains("<" + package) ||

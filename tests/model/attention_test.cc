@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention over the cache against naive attention in double: windows, caps, grouped heads, batches on both sides of
-// the boundary between few and many rows.
+// Attention over the cache against naive attention in double: windows, caps, grouped heads, batches on both sides of the
+// boundary between few and many rows.
 
 #include "tritium/model/attention.h"
 

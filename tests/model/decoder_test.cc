@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The graph against a naive decoder in double for every policy, long texts past the rings of windowed layers,
-// rewinding, and everything a caller may ask for that cannot be.
+// The graph against a naive decoder in double for every policy, long texts past the rings of windowed layers, rewinding,
+// and everything a caller may ask for that cannot be.
 
 #include "tritium/model/decoder.h"
 

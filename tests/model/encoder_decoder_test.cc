@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Encoder-decoders: every folder of tests/data/golden_pairs against its reference, and against itself however it is
-// computed.
+// Encoder-decoders: every folder of tests/data/golden_pairs against its reference, and against itself however it is computed.
 
 #include <cstdio>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activations and the soft cap over the whole range of f32 on every tier, in ulps of the value in double. The limits
-// are those that the header of simd/math-inl.h states.
+// Activations and the soft cap over the whole range of f32 on every tier, in ulps of the value in double. The limits are
+// those that the header of simd/math-inl.h states.
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <limits>

@@ -8,8 +8,7 @@
 
 namespace reference {
 
-/// sum of term(i). Four partial sums, so that a compiler that may not reassociate is not bound by the latency of an
-/// add.
+/// sum of term(i). Four partial sums, so that a compiler that may not reassociate is not bound by the latency of an add.
 template <class Term>
 inline double sum_of(std::size_t n, Term&& term) {
   double sum[4] = {0, 0, 0, 0};

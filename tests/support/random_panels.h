@@ -143,8 +143,8 @@ inline PackedMatrix unscaled(const PackedMatrix& w) {
   return copy;
 }
 
-/// The same codes with signs of the scales such that d * c and the minimum add up instead of cancelling: its values
-/// bound the magnitude of every term that a kernel may form.
+/// The same codes with signs of the scales such that d * c and the minimum add up instead of cancelling: its values bound
+/// the magnitude of every term that a kernel may form.
 inline PackedMatrix magnitudes(const PackedMatrix& w) {
   PackedMatrix copy = copy_of(w);
   tritium::visit_format(

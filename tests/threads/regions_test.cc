@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Parallel regions of the library on real threads: the same bits as on one, and nothing for the thread sanitizer to
-// say.
+// Parallel regions of the library on real threads: the same bits as on one, and nothing for the thread sanitizer to say.
 #include <catch2/catch_test_macros.hpp>
 #include <cstring>
 #include <vector>

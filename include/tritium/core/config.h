@@ -39,8 +39,7 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
 #endif
 #endif
 
-// --- the ABI tag: one letter for each flag that changes code
-// ----------------------------------------------------------
+// --- the ABI tag: one letter for each flag that changes code ----------------------------------------------------------
 #if TRITIUM_DISPATCH
 #define TRITIUM_TAG_MODE d
 #else
@@ -106,8 +105,8 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
   }                           \
   }
 
-// Types and functions that the compiled kernel library shares with its users, whatever flags either was built with:
-// plain data, and members that are always inlined. Headers-only builds have no such seam and tag everything.
+// Types and functions that the compiled kernel library shares with its users, whatever flags either was built with: plain
+// data, and members that are always inlined. Headers-only builds have no such seam and tag everything.
 #if TRITIUM_DISPATCH
 #define TRITIUM_SEAM_BEGIN \
   namespace tritium {      \

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scalar conversions between f32 and the two 16-bit floats, exact in one direction and round-to-nearest-even in the
-// other.
+// Scalar conversions between f32 and the two 16-bit floats, exact in one direction and round-to-nearest-even in the other.
 //
 // f16 is IEEE 754 binary16; bf16 is the upper half of an f32. A NaN stays a quiet NaN. Kernels use the CPU's own
 // instructions where it has them; these are the oracle and the portable path.

@@ -2,9 +2,9 @@
 // no_throw: the fence between the standard containers, which throw when memory is short, and functions that answer with
 // a Result.
 //
-// Loaders keep names and directories in std::string and std::vector; their public functions run inside no_throw, so
-// that a failed allocation is an Error of the load and not an exception in somebody's engine. In a build without
-// exceptions the fence is nothing, and a failed allocation ends the process as it does everywhere else there.
+// Loaders keep names and directories in std::string and std::vector; their public functions run inside no_throw, so that
+// a failed allocation is an Error of the load and not an exception in somebody's engine. In a build without exceptions
+// the fence is nothing, and a failed allocation ends the process as it does everywhere else there.
 #pragma once
 
 #include <new>

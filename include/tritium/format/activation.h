@@ -4,8 +4,8 @@
 //   group 0 (one scale a row; BitNet's semantics): s = 127 / max(max|x|, 1e-5), code = clip(round(x s), -128, 127)
 //   group 32: scale = max|x| / 127 over each 32 inputs, code = round(x / scale), in [-127, 127]
 //   (below max|x| = 2^-120, where 127 / max|x| overflows, a group is zero)
-// Rounding is half to even. Codes past k are zero up to the stride, so kernels may run over padded inputs. Under a NaN
-// or an infinity all codes are zero and the scale is not finite, so that every output they reach is NaN.
+// Rounding is half to even. Codes past k are zero up to the stride, so kernels may run over padded inputs. Under a NaN or
+// an infinity all codes are zero and the scale is not finite, so that every output they reach is NaN.
 #pragma once
 
 #include "tritium/core/buffer.h"

@@ -33,8 +33,8 @@ using K5 = PanelFormat<5, 0, 32, ScaleKind::kSuperMin>;
 using K6 = PanelFormat<6, 32, 16, ScaleKind::kSuper>;
 using NonlinearK4 = PanelFormat<4, 128, 32, ScaleKind::kSuper, true>;
 
-/// Float panels: a line is 16 outputs of one input (f32), or of two inputs: f16 one after the other, bf16 interleaved
-/// in pairs (the operand order of a bf16 dot product).
+/// Float panels: a line is 16 outputs of one input (f32), or of two inputs: f16 one after the other, bf16 interleaved in
+/// pairs (the operand order of a bf16 dot product).
 template <class T>
 struct FloatPanel {
   using Element = T;

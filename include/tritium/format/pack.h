@@ -3,8 +3,7 @@
 //
 // A tensor whose type has a panel twin is moved code by code and scale by scale, so the panels decode to exactly the
 // file's values (`keep`); so are the ternary layouts of BitNet files. Everything else goes through f32 and plain
-// rounding, one row at a time. Packing is split into 16-row panels that threads share; no float copy of a matrix is
-// made.
+// rounding, one row at a time. Packing is split into 16-row panels that threads share; no float copy of a matrix is made.
 #pragma once
 
 #include <atomic>
@@ -135,8 +134,7 @@ inline Error in_row(std::size_t row, const Error& error) {
   return {error.code, "row " + std::to_string(row) + ": " + error.message};
 }
 
-/// Fills row r of `out` with unit `unit` of a row of blocks whose fields F can hold. Errors: invalid_file (scales,
-/// codes).
+/// Fills row r of `out` with unit `unit` of a row of blocks whose fields F can hold. Errors: invalid_file (scales, codes).
 template <class F, TensorType kType>
 inline Status load_row_blocks(const std::byte* row, std::size_t cols, std::size_t unit, std::size_t r,
                               UnitFields& out) {
@@ -209,9 +207,9 @@ inline float ternary_magnitude(const float* v, std::size_t count) {
 }
 
 /// Plain rounding of up to F::kGroup finite values to codes with a scale (and minimum).
-///   symmetric   d = (element of largest magnitude) / -zero, code = round(v / d) + zero: uses the code below -(zero -
-///   1) int8        d = max|v| / 127 ternary     d = the one magnitude of values that are ternary already, else
-///   mean|v|;
+///   symmetric   d = (element of largest magnitude) / -zero, code = round(v / d) + zero: uses the code below -(zero - 1)
+///   int8        d = max|v| / 127
+///   ternary     d = the one magnitude of values that are ternary already, else mean|v|;
 ///               code = clip(round(v / d), -1, 1) + 1
 ///   minimum     d = (max - min) / max code, m = min
 ///   table       d from the element of largest magnitude, nearest level
@@ -492,11 +490,11 @@ inline Status check_stored(const StoredMatrix& w, PackFormat format) {
 ///
 /// Lossless when keep_format(part) == format, and from i2_s and bitnet rows to ternary2 and ternary5; plain rounding
 /// otherwise. The bytes do not depend on the number of threads.
-/// `release`, where given, is told of stored bytes that have been packed while the rest of a long matrix still is, so
-/// that a file's pages and their packed copy need not be in memory together; it may be called on any thread of the
-/// executor. Threads: panels are shared over the executor. Errors: invalid_argument (shapes), invalid_file (weights
-/// that are not finite, illegal codes), out_of_range (a weight or scale that the format cannot hold, k; see
-/// PackedMatrix::allocate), out_of_memory.
+/// `release`, where given, is told of stored bytes that have been packed while the rest of a long matrix still is, so that
+/// a file's pages and their packed copy need not be in memory together; it may be called on any thread of the executor.
+/// Threads: panels are shared over the executor. Errors: invalid_argument (shapes), invalid_file (weights that are not
+/// finite, illegal codes), out_of_range (a weight or scale that the format cannot hold, k; see PackedMatrix::allocate),
+/// out_of_memory.
 inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts, PackFormat format, bool interleaved,
                                  const Executor& executor,
                                  const std::function<void(std::span<const std::byte>)>& release = {}) {

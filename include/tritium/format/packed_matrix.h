@@ -2,8 +2,8 @@
 // PackedMatrix: a weight matrix in panels, whatever its format, and the lossless way between panels and values.
 //
 // The format is a run-time value here; visit_format() turns it back into its descriptor type. A matrix may be the
-// interleaving of two (gate and up of a gated MLP): panel 2i is then panel i of the first, 2i + 1 of the second, so
-// that one kernel tile sees both. Scalar code only: this is the oracle of the kernels' view of the same bytes.
+// interleaving of two (gate and up of a gated MLP): panel 2i is then panel i of the first, 2i + 1 of the second, so that
+// one kernel tile sees both. Scalar code only: this is the oracle of the kernels' view of the same bytes.
 #pragma once
 
 #include <array>

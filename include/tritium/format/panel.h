@@ -3,8 +3,8 @@
 //
 // A matrix of n outputs by k inputs becomes ceil(n / 16) panels. A panel is a run of *steps* of 32 inputs; a step of
 // b-bit codes is exactly b lines of 64 bytes. In a line of 8-bit codes, byte 4r + j belongs to output r and input
-// 4q + j, q being the *quad*: that is one AVX-512 VNNI operand, two AVX2 operands, four NEON dot-product operands, or
-// one row of an AMX tile. Narrower codes are bit planes over such lines:
+// 4q + j, q being the *quad*: that is one AVX-512 VNNI operand, two AVX2 operands, four NEON dot-product operands, or one
+// row of an AMX tile. Narrower codes are bit planes over such lines:
 //
 //   bits  lines of a step         quad q (0..7) is found in
 //   2     2 x 2-bit               line q / 4, bits 2(q%4) .. 2(q%4)+1 of each byte
@@ -85,8 +85,7 @@ struct PanelFormat {
   static_assert(!kTable_ || kBits_ == 4);
 };
 
-// --- codes <-> lines, scalar
-// -------------------------------------------------------------------------------------------
+// --- codes <-> lines, scalar -------------------------------------------------------------------------------------------
 
 /// Writes the codes of one step (16 rows of 32 codes) as kBits lines.
 template <int kBits>
@@ -142,13 +141,12 @@ inline std::uint8_t step_code(const std::uint8_t* lines, std::size_t row, std::s
   return static_cast<std::uint8_t>(code);
 }
 
-// --- ternary, five codes a byte
-// ----------------------------------------------------------------------------------------
+// --- ternary, five codes a byte ----------------------------------------------------------------------------------------
 
-/// Ternary weights at 1.6 bits with one scale a row. A line holds 20 inputs: byte 4r + j carries, as the base-3
-/// fraction ceil(256 v / 243), the five codes (0, 1, 2) of output r at inputs 20i + 4d + j, d = 0 .. 4, first digit
-/// most significant. With f0 the byte and f(d+1) = 3 f(d) mod 256, 3 f(d) - f(d+1) = 256 * code d exactly, so kernels
-/// multiply the f(d) themselves and never extract a digit. Panel: 16 x f32 scales, then the lines.
+/// Ternary weights at 1.6 bits with one scale a row. A line holds 20 inputs: byte 4r + j carries, as the base-3 fraction
+/// ceil(256 v / 243), the five codes (0, 1, 2) of output r at inputs 20i + 4d + j, d = 0 .. 4, first digit most
+/// significant. With f0 the byte and f(d+1) = 3 f(d) mod 256, 3 f(d) - f(d+1) = 256 * code d exactly, so kernels multiply
+/// the f(d) themselves and never extract a digit. Panel: 16 x f32 scales, then the lines.
 struct Ternary5 {
   static constexpr int kBits = 0;  ///< not whole bits: 8/5
   static constexpr int kZero = 1;

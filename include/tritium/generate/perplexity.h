@@ -5,11 +5,11 @@
 //   error of ppl = ppl * sqrt(var(-ln p) / (n - 1))
 //   divergence = mean over scored rows of sum P (ln P - ln Q), P the saved softmax, Q this one
 //
-// The text is cut into windows that know nothing of each other. Rule `window` scores every token of a window but its
-// first, the last short window too; a BOS, where the model wants one, begins each window and counts into its length.
-// Rule `half` scores the second half of whole windows, whose first token becomes BOS, as llama.cpp's tool does. Logits
-// are made and used in pieces of bounded size: a row of a large vocabulary is a megabyte. Source of `half`: llama.cpp
-// tools/perplexity, its rule; the error of a function of a mean by the delta method.
+// The text is cut into windows that know nothing of each other. Rule `window` scores every token of a window but its first,
+// the last short window too; a BOS, where the model wants one, begins each window and counts into its length. Rule `half`
+// scores the second half of whole windows, whose first token becomes BOS, as llama.cpp's tool does. Logits are made and used
+// in pieces of bounded size: a row of a large vocabulary is a megabyte.
+// Source of `half`: llama.cpp tools/perplexity, its rule; the error of a function of a mean by the delta method.
 #pragma once
 
 #include <cmath>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Session: a decoder, the ids it has seen, and the loop that turns a prompt into text.
 //
-// A session keeps what it computed: a new prompt that begins like the old one costs only its new part, so a chat pays
-// for each turn once. Text leaves in whole characters, and never past a stop string.
+// A session keeps what it computed: a new prompt that begins like the old one costs only its new part, so a chat pays for
+// each turn once. Text leaves in whole characters, and never past a stop string.
 #pragma once
 
 #include <chrono>

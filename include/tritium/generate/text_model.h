@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The text side of a checkpoint: its tokenizer and its chat template, wherever the file keeps them.
 //
-// GGUF carries both in its metadata; a safetensors folder has tokenizer.json or tokenizer.model beside the weights, and
-// the template in tokenizer_config.json or chat_template.jinja. Ids that end a generation are gathered from every place
-// that names them: files disagree, and a missed one talks on for ever.
+// GGUF carries both in its metadata; a safetensors folder has tokenizer.json or tokenizer.model beside the weights, and the
+// template in tokenizer_config.json or chat_template.jinja. Ids that end a generation are gathered from every place that
+// names them: files disagree, and a missed one talks on for ever.
 #pragma once
 
 #include <optional>
@@ -171,8 +171,8 @@ inline Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& 
   });
 }
 
-/// The ids of a rendered conversation. What the template wrote may hold control tokens; what users wrote may not: text
-/// that spells one stays text. The template writes BOS itself where its model wants one.
+/// The ids of a rendered conversation. What the template wrote may hold control tokens; what users wrote may not: text that
+/// spells one stays text. The template writes BOS itself where its model wants one.
 inline Result<std::vector<std::int32_t>> encode_conversation(const Tokenizer& tokenizer,
                                                              std::span<const jinja::Segment> segments) {
   return no_throw([&]() -> Result<std::vector<std::int32_t>> {

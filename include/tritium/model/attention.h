@@ -2,8 +2,8 @@
 // Causal attention of a batch of consecutive positions against the cache, shared by threads.
 //
 // A few rows: tasks are (KV head, segment of keys); partial results are kept for each and merged by whoever reads them.
-// Many rows: tasks are (KV head, block of rows), each walking its segments in order. Both merge the same segments in
-// the same order, so a row's output does not depend on how it was batched or on the number of threads.
+// Many rows: tasks are (KV head, block of rows), each walking its segments in order. Both merge the same segments in the
+// same order, so a row's output does not depend on how it was batched or on the number of threads.
 #pragma once
 
 #include <atomic>

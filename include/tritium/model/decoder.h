@@ -110,9 +110,9 @@ class Decoder {
     return true;
   }
 
-  /// Tells how long the sequence is going to be. Some rotary embeddings depend on it (LongRoPE has one set of
-  /// frequencies up to the trained length and one beyond; NTK scalings grow the base with a long prompt). False when
-  /// positions are in the cache that were rotated for another length: the caller rewinds to 0 and reads them again.
+  /// Tells how long the sequence is going to be. Some rotary embeddings depend on it (LongRoPE has one set of frequencies
+  /// up to the trained length and one beyond; NTK scalings grow the base with a long prompt). False when positions are in
+  /// the cache that were rotated for another length: the caller rewinds to 0 and reads them again.
   /// Errors: out_of_memory.
   Result<bool> prepare(std::size_t length) {
     for (std::size_t i = 0; i < ropes_.size(); ++i) {
@@ -207,8 +207,7 @@ class Decoder {
 
   explicit Decoder(const Model& model) : model_(model) {}
 
-  // --- the pieces, in the order of the forward pass
-  // ----------------------------------------------------------------------
+  // --- the pieces, in the order of the forward pass ----------------------------------------------------------------------
 
   Status check(std::span<const std::int32_t> tokens) {
     if (tokens.empty() || tokens.size() > max_batch()) {
@@ -557,8 +556,7 @@ class Decoder {
                       "NaN or Inf");
   }
 
-  // --- small helpers
-  // -----------------------------------------------------------------------------------------------------
+  // --- small helpers -----------------------------------------------------------------------------------------------------
 
   [[nodiscard]] const KernelTable& kernels() const { return workspace_->kernels(); }
   [[nodiscard]] float* h(std::size_t r) { return h_.data() + (first_row_ + r) * model_.spec.hidden; }

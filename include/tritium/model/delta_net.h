@@ -2,8 +2,8 @@
 // DeltaNet: the recurrent mixer of hybrid models. A fixed state instead of a cache that grows with the context.
 //
 //   u = W x -> [q | k | v] through a causal convolution and SiLU;  q, k L2-normalised a head, q scaled by k_dim^-1/2
-//   beta = sigmoid(b),  decay = exp(-exp(A_log) softplus(a + dt_bias));  S and o by the delta rule
-//   (simd/delta_net-inl.h) out = RMS(o; norm) * silu(z) for each value head
+//   beta = sigmoid(b),  decay = exp(-exp(A_log) softplus(a + dt_bias));  S and o by the delta rule (simd/delta_net-inl.h)
+//   out = RMS(o; norm) * silu(z) for each value head
 // The recurrence runs token by token for each head, so a batch gives the same floats as its tokens one by one. A state
 // cannot forget its last tokens: rewinding means starting again.
 // Source: transformers modeling_qwen3_next.py, modeling_qwen3_5.py.

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// EncoderDecoder: two stacks of the same layers. The encoder reads a source once; the decoder attends to what it made
-// of it.
+// EncoderDecoder: two stacks of the same layers. The encoder reads a source once; the decoder attends to what it made of it.
 //
-//   M = N(encoder(source)), every token seeing every other;   K_c, V_c = W M once a layer;   logits = decoder(tokens;
-//   K_c, V_c)
+//   M = N(encoder(source)), every token seeing every other;   K_c, V_c = W M once a layer;   logits = decoder(tokens; K_c, V_c)
 //
-// Nothing of the encoder is computed again while tokens are produced, and what the decoder holds grows with its own
-// tokens only. Both stacks are the graph of decoder.h: policies of their specs tell them apart. Source: transformers
-// modeling_t5gemma.py.
+// Nothing of the encoder is computed again while tokens are produced, and what the decoder holds grows with its own tokens only.
+// Both stacks are the graph of decoder.h: policies of their specs tell them apart. Source: transformers modeling_t5gemma.py.
 #pragma once
 
 #include <memory>

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Family: what the loader must know about a model family, as one value: how to read its facts and name its tensors.
 //
-// families/*.h each define one. The loader binds roles to tensors, checks every shape against the spec, refuses a
-// tensor that is missing and one that nobody asked for: a file that holds more than the graph computes would load and
-// be wrong.
+// families/*.h each define one. The loader binds roles to tensors, checks every shape against the spec, refuses a tensor
+// that is missing and one that nobody asked for: a file that holds more than the graph computes would load and be wrong.
 #pragma once
 
 #include <array>
@@ -93,8 +92,7 @@ enum class Role : std::uint8_t {
 /// Whether a tensor must be, may be, or must not be in a file.
 enum class Need : std::uint8_t { no, optional, required };
 
-/// A tensor of a family. '%' in the name stands for the layer's number, '#' for an expert's; ".weight" and ".bias"
-/// follow.
+/// A tensor of a family. '%' in the name stands for the layer's number, '#' for an expert's; ".weight" and ".bias" follow.
 struct TensorName {
   Role role;
   std::string_view name;
@@ -183,8 +181,7 @@ inline constexpr TensorName kPerLayerOutput{Role::per_layer_output, "model.layer
 inline constexpr TensorName kPerLayerPostNorm{Role::per_layer_post_norm, "model.layers.%.post_per_layer_input_norm"};
 }  // namespace hf_name
 
-// --- bounded reading of facts
-// --------------------------------------------------------------------------------------------
+// --- bounded reading of facts --------------------------------------------------------------------------------------------
 
 /// Hyper-parameters of a sound model; beyond them a file lies.
 inline constexpr std::size_t kMaxLayers = 1024;

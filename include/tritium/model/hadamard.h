@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rotations that spread outliers over a row, so that few bits hold it: Hadamard blocks and signs.
 //
-//   H_b = [[H_(b/2), H_(b/2)], [H_(b/2), -H_(b/2)]] / sqrt(2);   a row of n is cut into blocks of b, the largest power
-//   of two in n Q = diag(signs) blockdiag(H_b): orthogonal, so that (x Q)(W Q)^T = x W^T;   H_b is its own inverse
+//   H_b = [[H_(b/2), H_(b/2)], [H_(b/2), -H_(b/2)]] / sqrt(2);   a row of n is cut into blocks of b, the largest power of two in n
+//   Q = diag(signs) blockdiag(H_b): orthogonal, so that (x Q)(W Q)^T = x W^T;   H_b is its own inverse
 // A block costs b log2(b) additions. Source: Ashkboos et al. 2024 (QuaRot).
 #pragma once
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // load_model: from a checkpoint to a Model, every tensor checked against the spec before it is believed.
 //
-// The loader canonicalises while it packs: rows permuted for interleaved rotary pairs go back to their places,
-// zero-centred norm weights get their one, fused matrices are taken apart by rows. Each matrix is packed straight from
-// the mapped file, whose pages are then given back, so peak memory is the packed model plus one matrix.
+// The loader canonicalises while it packs: rows permuted for interleaved rotary pairs go back to their places, zero-centred
+// norm weights get their one, fused matrices are taken apart by rows. Each matrix is packed straight from the mapped file,
+// whose pages are then given back, so peak memory is the packed model plus one matrix.
 #pragma once
 
 #include <algorithm>
@@ -26,9 +26,8 @@ struct LoadOptions {
   std::optional<PackFormat> head;
   /// The reference path: with `weights` and `head` f32, BitLinears keep their ternary weights and int8 activations.
   bool exact = false;
-  /// Rotates the model into a basis in which few bits lose less (QuaRot): norms are folded into the matrices behind
-  /// them, the residual stream, values and the MLP's middle are turned by Hadamard blocks. The same function, other
-  /// weights.
+  /// Rotates the model into a basis in which few bits lose less (QuaRot): norms are folded into the matrices behind them, the
+  /// residual stream, values and the MLP's middle are turned by Hadamard blocks. The same function, other weights.
   bool rotate = false;
   /// Called after each matrix with the bytes packed so far and in all; not from several threads at once.
   std::function<void(std::size_t done, std::size_t total)> progress;
@@ -170,8 +169,7 @@ class Loader {
     return family_.from_config(config);
   }
 
-  // --- binding
-  // -----------------------------------------------------------------------------------------------------------
+  // --- binding -----------------------------------------------------------------------------------------------------------
 
   /// The family's name for a role: of several the one that the file uses, else the first; null when it has none.
   [[nodiscard]] const TensorName* name_of(Role role, std::size_t layer = 0, std::size_t expert = 0) const {
@@ -318,8 +316,8 @@ class Loader {
     return {};
   }
 
-  /// The matrix of a linear layer, n by k, and what is filed beside it. BitLinears of safetensors files come as packed
-  /// codes with a scale, or as floats to be rounded now.
+  /// The matrix of a linear layer, n by k, and what is filed beside it. BitLinears of safetensors files come as packed codes
+  /// with a scale, or as floats to be rounded now.
   Result<Matrix> bind_matrix(Role role, std::size_t layer, std::size_t n, std::size_t k, std::size_t expert = 0) {
     Matrix matrix;
     const TensorName* name = name_of(role, layer, expert);
@@ -450,8 +448,7 @@ class Loader {
     return {};
   }
 
-  // --- loading
-  // -----------------------------------------------------------------------------------------------------------
+  // --- loading -----------------------------------------------------------------------------------------------------------
 
   static Result<StoredMatrix> stored(const TensorSource& t) {
     if (t.type == TensorType::i2_s) return stored_i2_s({t.data, t.bytes}, t.rows(), t.cols());
@@ -488,8 +485,7 @@ class Loader {
     return norm;
   }
 
-  // --- rotation
-  // ----------------------------------------------------------------------------------------------------------
+  // --- rotation ----------------------------------------------------------------------------------------------------------
 
   /// The blocks whose rotation commutes with everything between their matrices.
   [[nodiscard]] Status allow_rotation(const ModelSpec& spec) const {
@@ -673,8 +669,8 @@ class Loader {
     return pack_linear({&matrix, 1});
   }
 
-  /// Rotary pairs (2i, 2i + 1) back to (i, i + d / 2), d of the head_dim rows being rotated: canonical row o < d is
-  /// stored row 2 (o mod d/2) + o div d/2, the others lie where they are.
+  /// Rotary pairs (2i, 2i + 1) back to (i, i + d / 2), d of the head_dim rows being rotated: canonical row o < d is stored
+  /// row 2 (o mod d/2) + o div d/2, the others lie where they are.
   static std::vector<std::uint32_t> half_split_order(std::size_t n_heads, std::size_t head_dim,
                                                      std::size_t rotary_dim) {
     std::vector<std::uint32_t> order(n_heads * head_dim);
@@ -864,8 +860,7 @@ class Loader {
     return pack_linear({&matrix, 1});
   }
 
-  /// The recurrent mixer. Its projections may be filed as rows of each key head after the other: [q | k | v | z] and [b
-  /// | a].
+  /// The recurrent mixer. Its projections may be filed as rows of each key head after the other: [q | k | v | z] and [b | a].
   Result<DeltaNetWeights> load_delta_net(const ModelSpec& spec, std::size_t i) {
     const DeltaNetSpec& s = spec.delta_net;
     const std::size_t per_key = s.n_v_heads / s.n_k_heads;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mixture of experts: routing, and the chosen experts' matrices in two parallel regions.
 //
-// Rows are gathered by expert, so that each expert multiplies all of its tokens at once and only chosen experts are
-// read. One token with k experts and a prompt of hundreds take the same path: a list of (expert, its rows).
+// Rows are gathered by expert, so that each expert multiplies all of its tokens at once and only chosen experts are read.
+// One token with k experts and a prompt of hundreds take the same path: a list of (expert, its rows).
 //
 //   softmax         p = softmax(s); the k largest p; weights p, or p / sum of the chosen when renormalised
 //   sparse_mixer    i1 = argmax s, w1 = exp(s_i1) / sum of exp(s_j) over j with (m - s_j) / max(|s_j|, m) <= 2 jitter;

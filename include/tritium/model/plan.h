@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // plan_model: what loading a checkpoint will make of it, told without touching the weights.
 //
-// Tensors are matched to the roles of their family by name, and to the packed format that the loader would choose.
-// Sizes follow from shapes alone, so a model too large for a machine is refused before its first page is read.
+// Tensors are matched to the roles of their family by name, and to the packed format that the loader would choose. Sizes
+// follow from shapes alone, so a model too large for a machine is refused before its first page is read.
 #pragma once
 
 #include "tritium/format/pack.h"

@@ -61,8 +61,7 @@ struct RopeSpec {
   }
 };
 
-/// BitLinear layers of a checkpoint: ternary weights, and int8 activations with one scale a row that are part of the
-/// model.
+/// BitLinear layers of a checkpoint: ternary weights, and int8 activations with one scale a row that are part of the model.
 enum class TernaryScale : std::uint8_t {
   none,      ///< not BitLinears, or a file type that carries its own scale (I2_S, TQ1_0, TQ2_0)
   multiply,  ///< weight_scale is the value of one code step

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Speculation: a small model proposes tokens, the large one checks all of them in one pass. Greedy, and exactly as
-// without.
+// Speculation: a small model proposes tokens, the large one checks all of them in one pass. Greedy, and exactly as without.
 //
 //   draft:  t_1 .. t_m, each its likeliest;   target: logits of the last token and t_1 .. t_m in one batch
 //   t_i is kept while it is the target's own choice; the first that is not is replaced by it
-// A batch gives the same bits as its tokens one by one, so what comes out is what the target alone would have said;
-// only the number of its passes changes. Source: Leviathan et al. 2023 (speculative decoding), its greedy case.
+// A batch gives the same bits as its tokens one by one, so what comes out is what the target alone would have said; only the
+// number of its passes changes. Source: Leviathan et al. 2023 (speculative decoding), its greedy case.
 #pragma once
 
 #include <algorithm>
@@ -46,8 +45,8 @@ class Speculation {
     });
   }
 
-  /// Appends at least one token to `ids`, and what else the draft guessed right. All but the last of `ids` may be in
-  /// the caches. Errors: as Decoder::forward().
+  /// Appends at least one token to `ids`, and what else the draft guessed right. All but the last of `ids` may be in the caches.
+  /// Errors: as Decoder::forward().
   Status step(std::vector<std::int32_t>& ids) {
     const std::size_t vocab = target_->model().spec.vocab;
     const std::size_t known = ids.size();

@@ -2,9 +2,9 @@
 // Streams: AltUp, several residual streams of which a layer computes one and predicts and corrects the others.
 //
 //   begin     x_0 = e,  x_a = P_a e at the magnitude of e
-//   predict   x_a += sum_b c[a][b] x_b,  c = (W_p m)[a * A + b],  m = tanh(W_r RMS(x_0) / hidden);  the layer works on
-//   x_0 correct   x_a += k_a (y - x_0),  k = W_c m' + 1,  m' of the layer's result y end       h = mean of x_0 and U_a
-//   x_a at the magnitude of x_0
+//   predict   x_a += sum_b c[a][b] x_b,  c = (W_p m)[a * A + b],  m = tanh(W_r RMS(x_0) / hidden);  the layer works on x_0
+//   correct   x_a += k_a (y - x_0),  k = W_c m' + 1,  m' of the layer's result y
+//   end       h = mean of x_0 and U_a x_a at the magnitude of x_0
 // A magnitude is the root of the mean square. Every row is computed alone: batches do not change its bits.
 // Source: transformers modeling_gemma3n.py; Baykal et al. 2023 (alternating updates).
 #pragma once

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights: the tensors of a model by role, packed, and already in the one form the graph knows.
 //
-// Canonical form: row permutations undone, zero-centred norm weights with their one added, fused matrices split by
-// rows, scales ready to multiply. What a model does not have is empty, and the graph skips it.
+// Canonical form: row permutations undone, zero-centred norm weights with their one added, fused matrices split by rows,
+// scales ready to multiply. What a model does not have is empty, and the graph skips it.
 #pragma once
 
 #include <memory>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Workspace: the buffers of one decoding session, sized once for its largest batch, and the projection that uses them.
 //
-// A projection is the unit of the graph: rows that somebody produces (a norm of the residual, merged attention, a
-// gate), turned into the forms the weights read, times one or more matrices. With a few rows every thread produces all
-// of them for itself, which costs less than a barrier; with many, threads share the rows first and the panels then.
+// A projection is the unit of the graph: rows that somebody produces (a norm of the residual, merged attention, a gate),
+// turned into the forms the weights read, times one or more matrices. With a few rows every thread produces all of them
+// for itself, which costs less than a barrier; with many, threads share the rows first and the panels then.
 #pragma once
 
 #include <span>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // KernelTable: what one instruction-set tier offers, as plain function pointers over plain structs.
 //
-// This is the seam between ops/ (shape checks, threads, which format) and simd/ (code compiled once per tier). In
-// static mode there is one table, built from the headers; in dispatch mode tritium::kernels holds one per tier.
+// This is the seam between ops/ (shape checks, threads, which format) and simd/ (code compiled once per tier). In static
+// mode there is one table, built from the headers; in dispatch mode tritium::kernels holds one per tier.
 #pragma once
 
 #include "tritium/core/executor.h"
@@ -41,8 +41,7 @@ TRITIUM_NAMESPACE_BEGIN
 inline constexpr std::size_t kPrefillRows = 144;
 /// Outputs computed together from unpacked weights: four panels.
 inline constexpr std::size_t kPrefillPanels = 4;
-/// Inputs unpacked at once: 4 panels x 16 x 4096 bytes = 256 KiB, in the second-level cache beside 128 rows of
-/// activations.
+/// Inputs unpacked at once: 4 panels x 16 x 4096 bytes = 256 KiB, in the second-level cache beside 128 rows of activations.
 inline constexpr std::size_t kPrefillInputs = 4096;
 
 constexpr std::size_t matmul_scratch_bytes() {
@@ -121,15 +120,14 @@ struct KernelTable {
   void (*delta_rule)(const DeltaStep& step) = nullptr;
   void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n,
                     float* out) = nullptr;
-  /// Limits of the machine, for benchmarks: multiply-adds of the dot product in registers, and reading streams of
-  /// memory.
+  /// Limits of the machine, for benchmarks: multiply-adds of the dot product in registers, and reading streams of memory.
   std::size_t (*dot_loop)(std::size_t iterations, std::int32_t* sink) = nullptr;
   void (*read_streams)(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams,
                        std::uint8_t* sink) = nullptr;
 };
 
-/// In order of preference within an architecture. The first one proves the kernels of matrix units on CPUs that have
-/// none and serves only when it is pinned.
+/// In order of preference within an architecture. The first one proves the kernels of matrix units on CPUs that have none
+/// and serves only when it is pinned.
 enum class Tier : std::uint8_t {
   amx_emulated,
   portable,

@@ -70,8 +70,8 @@ inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std
   return args;
 }
 
-/// Rows of one task when there are many: their activations stay in the second-level cache while panels pass by. A
-/// multiple of the tile heights 3 and 6; an even one, so that fine activations keep their pairs.
+/// Rows of one task when there are many: their activations stay in the second-level cache while panels pass by. A multiple
+/// of the tile heights 3 and 6; an even one, so that fine activations keep their pairs.
 constexpr std::size_t task_rows(std::size_t m, std::size_t parts) {
   constexpr std::size_t kMost = kPrefillRows;
   const std::size_t blocks = div_up(m * parts, kMost);

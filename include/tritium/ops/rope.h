@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // RoPE tables: cos and sin of position * frequency for each pair of a head.
 //
-// Angles are built in double: in f32 a position of 131,072 times a frequency is off by 0.008 rad. A position is split
-// into a multiple of 64 and a rest, cos and sin of both are combined by the addition theorem, so a row costs two
-// multiplies a value instead of a libm call and is a function of the position alone.
+// Angles are built in double: in f32 a position of 131,072 times a frequency is off by 0.008 rad. A position is split into
+// a multiple of 64 and a rest, cos and sin of both are combined by the addition theorem, so a row costs two multiplies a
+// value instead of a libm call and is a function of the position alone.
 #pragma once
 
 #include <cmath>

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Self-test: the kernels of a tier against scalar arithmetic, on a case small enough for the first model load.
 //
-// A compiler, an emulator or a CPU that gets one instruction wrong gives a model that talks nonsense fluently. Each
-// format is multiplied once through every path that a kernel has (one row, some rows, many rows; whole, odd and partial
-// panels; more than one block of inputs) and compared with its scalar decoder in double, within a bound that counts
-// roundings.
+// A compiler, an emulator or a CPU that gets one instruction wrong gives a model that talks nonsense fluently. Each format
+// is multiplied once through every path that a kernel has (one row, some rows, many rows; whole, odd and partial panels;
+// more than one block of inputs) and compared with its scalar decoder in double, within a bound that counts roundings.
 #pragma once
 
 #include <algorithm>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention over one segment of keys for several query vectors that share a KV head.
 //
-// Keys are cached in panels of 16 positions, [position / 16][head_dim][16], so that a score vector of 16 keys is a
-// chain of broadcast multiply-adds without any horizontal sum; values are cached row by row, [position][head_dim padded
-// to 16]. Query vectors of a KV head (its group of heads, times the rows of a prefill block) share every load.
+// Keys are cached in panels of 16 positions, [position / 16][head_dim][16], so that a score vector of 16 keys is a chain of
+// broadcast multiply-adds without any horizontal sum; values are cached row by row, [position][head_dim padded to 16].
+// Query vectors of a KV head (its group of heads, times the rows of a prefill block) share every load.
 //
 //   s_j = cap(scale * <q, k_j>),   m = max_j s_j,   p_j = exp(s_j - m),   l = sum p_j,   o = sum p_j v_j
 //

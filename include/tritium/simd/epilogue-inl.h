@@ -51,8 +51,8 @@ HWY_INLINE void WithActivation(Activation activation, Fn&& fn) {
   }
 }
 
-/// The epilogue of one block of 16 outputs: bias, activation (times `up` when gated), scale, residual, store. Columns
-/// past n_columns are dropped.
+/// The epilogue of one block of 16 outputs: bias, activation (times `up` when gated), scale, residual, store. Columns past
+/// n_columns are dropped.
 template <Activation kActivation, bool kGated>
 HWY_INLINE void StoreBlock(const Epilogue& ep, const float* acc, std::size_t panel, const float* residual, float* to,
                            std::size_t columns) {
@@ -74,9 +74,9 @@ HWY_INLINE void StoreBlock(const Epilogue& ep, const float* acc, std::size_t pan
   });
 }
 
-/// Stores `rows` rows of y from m on: the epilogue of `count` panels, the first at `first` and the others (pairs of
-/// gate and up when gated) `stride` panels apart. acc: rows of acc_stride floats, 16 a panel. Not inlined, and never a
-/// part of a register tile: five activations there would multiply the library's code.
+/// Stores `rows` rows of y from m on: the epilogue of `count` panels, the first at `first` and the others (pairs of gate and
+/// up when gated) `stride` panels apart. acc: rows of acc_stride floats, 16 a panel.
+/// Not inlined, and never a part of a register tile: five activations there would multiply the library's code.
 inline HWY_NOINLINE void StorePanels(const MatmulArgs& args, std::size_t m, std::size_t rows, std::size_t first,
                                      std::size_t stride, std::size_t count, const float* acc, std::size_t acc_stride) {
   const Epilogue& ep = args.epilogue;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // exp and what is built on it: sigmoid gates, the two GELUs, tanh.
 //
-//   Exp        <= 1.5 ulp on [-87.3, 88.7]; 0 below, +Inf above, NaN stays NaN. Cody-Waite reduction by ln 2 in two
-//   parts,
+//   Exp        <= 1.5 ulp on [-87.3, 88.7]; 0 below, +Inf above, NaN stays NaN. Cody-Waite reduction by ln 2 in two parts,
 //              degree-6 minimax polynomial, the exponent added as bits.
 //   Silu       x / (1 + exp(-x)). <= 2.4 ulp; 0 below -88.7, where the value is under 2.7e-37
 //   GeluTanh   0.5 x (1 + tanh(u)) = x / (1 + exp(-2 u)),  u = sqrt(2/pi) (x + 0.044715 x^3): no tanh, no cancellation.

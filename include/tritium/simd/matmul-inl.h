@@ -3,13 +3,13 @@
 //
 // Two ways through the same panels, chosen by the number of rows:
 //   direct     few rows: codes are taken out of the packed line in registers and used by up to 8 rows at once. One row
-//              walks several far-apart panels side by side, because one sequential stream reaches half of what a core
-//              can read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
+//              walks several far-apart panels side by side, because one sequential stream reaches half of what a core can
+//              read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
 //   unpacked   many rows: four panels are unpacked to bytes in the second-level cache and swept by all rows. A register
 //              tile of 24 or 12 accumulators asks that cache for 21 to 37 bytes a cycle, which Zen 5 delivers without
 //              loss, so sums stay in registers over all of k (up to 4096 inputs).
-// Both accumulate each output in the same order with the same roundings, so a token's result does not depend on how
-// many tokens were computed beside it.
+// Both accumulate each output in the same order with the same roundings, so a token's result does not depend on how many
+// tokens were computed beside it.
 //
 //   grouped formats   acc_g = sum over a group's inputs of (code - zero) * x_code           exact, int32
 //                     y += acc_g * (w_scale_g * x_scale_g) [+ w_min_g * (x_scale_g * sum_g)]   f32, in order of g
@@ -31,8 +31,8 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
-// Register tiles as rows x panels. 32 registers of 16 lanes hold 12 int32 + 12 f32 accumulators, 4 weights, a
-// broadcast; with 8 or 4 lanes a panel is already 2 or 4 registers.
+// Register tiles as rows x panels. 32 registers of 16 lanes hold 12 int32 + 12 f32 accumulators, 4 weights, a broadcast;
+// with 8 or 4 lanes a panel is already 2 or 4 registers.
 inline constexpr std::size_t kTilePanels = kLanes == 16 ? 4 : kLanes == 8 ? 2 : 1;  // one row
 inline constexpr std::size_t kSomeRows = kLanes == 16 ? 4 : 1;                      // some rows x half as many panels
 inline constexpr std::size_t kMostRows = kLanes == 16 ? 8 : HWY_ARCH_X86 && kLanes == 4 ? 1 : 2;  // most rows x 1 panel
@@ -120,10 +120,9 @@ struct UnitScales {
   }
 };
 
-// Group sums start at the bits of 1.5 * 2^23, so that the finished sum is the float 1.5 * 2^23 + sum and one
-// subtraction converts it. Zen 5 has subtractions to spare while integer conversion competes with the dot product for
-// its two ports: 72 % of the register peak with a conversion, 79 % without. Exact while |sum| < 2^22; 32 * 255 * 127 is
-// 2^20.
+// Group sums start at the bits of 1.5 * 2^23, so that the finished sum is the float 1.5 * 2^23 + sum and one subtraction
+// converts it. Zen 5 has subtractions to spare while integer conversion competes with the dot product for its two ports:
+// 72 % of the register peak with a conversion, 79 % without. Exact while |sum| < 2^22; 32 * 255 * 127 is 2^20.
 inline constexpr std::int32_t kFloatBits = 0x4B400000;
 inline constexpr float kFloatOne = 12582912.0f;
 
@@ -143,8 +142,7 @@ HWY_INLINE VI TimesZero(VI v) {
 /// kZero of a sweep: starts were computed for all rows at once.
 inline constexpr int kStartsReady = -1;
 
-/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or
-/// kStartsReady.
+/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or kStartsReady.
 template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch, int kZero>
 HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
                              VF (&y)[MR][NP][kVecs]) {
@@ -232,8 +230,8 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
 }
 
 /// Integer sums of row-scaled formats, zero point not yet subtracted: sum[r][p][v] += sum of code * x_code.
-/// With wide codes one row needs no shifts: field f of a byte is multiplied in place, 4^f (or 16^f) times too large, in
-/// an accumulator of its own, and shifted down once at the end, which is exact.
+/// With wide codes one row needs no shifts: field f of a byte is multiplied in place, 4^f (or 16^f) times too large, in an
+/// accumulator of its own, and shifted down once at the end, which is exact.
 template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch>
 HWY_INLINE void RowUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
                          VI (&sum)[MR][NP][kVecs]) {
@@ -364,8 +362,8 @@ HWY_INLINE void TritUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_
   });
 }
 
-/// The whole K of MR rows by NP panels, without the epilogue: 16 floats a panel at out + r * out_stride + 16 p. Rows
-/// past the last one repeat it, so that a few tile heights serve every m.
+/// The whole K of MR rows by NP panels, without the epilogue: 16 floats a panel at out + r * out_stride + 16 p. Rows past
+/// the last one repeat it, so that a few tile heights serve every m.
 template <class F, class Dot, std::size_t MR, std::size_t NP>
 inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* const* panels, std::size_t m,
                                     float* out, std::size_t out_stride) {
@@ -480,8 +478,7 @@ HWY_INLINE void DirectPanels(const MatmulArgs& args, std::size_t first, std::siz
   }
 }
 
-// --- many rows: unpack, then sweep
-// ---------------------------------------------------------------------------------------
+// --- many rows: unpack, then sweep ---------------------------------------------------------------------------------------
 
 /// Only the 16-bit pair sums care how large codes are.
 template <class Dot>
@@ -591,9 +588,9 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
   }
 }
 
-/// Rows [m, m + live) by up to four panels of byte-wide codes of a row-scaled format over one block of inputs that
-/// begins at input k0, as SweepTile does it. A run of 16 rows that would pass the last row of x begins earlier and
-/// drops what is known already. args.m >= 16.
+/// Rows [m, m + live) by up to four panels of byte-wide codes of a row-scaled format over one block of inputs that begins at
+/// input k0, as SweepTile does it. A run of 16 rows that would pass the last row of x begins earlier and drops what is
+/// known already. args.m >= 16.
 template <class Tiles>
 HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m, std::size_t live, std::size_t k0,
                             int zero, const std::uint8_t* const* panels, std::size_t n_panels, std::size_t steps,

@@ -51,8 +51,8 @@ inline constexpr std::size_t kLanes = hn::MaxLanes(DI());
 inline constexpr std::size_t kVecs = kPanelRows / kLanes;
 inline constexpr std::size_t kVecBytes = 4 * kLanes;
 
-/// Calls f(integral_constant<0>) ... f(integral_constant<N - 1>): register tiles must be unrolled by the language,
-/// since GCC does not unroll their loops at -O2 and arrays indexed by a variable live in memory.
+/// Calls f(integral_constant<0>) ... f(integral_constant<N - 1>): register tiles must be unrolled by the language, since
+/// GCC does not unroll their loops at -O2 and arrays indexed by a variable live in memory.
 template <class Fn, std::size_t... I>
 HWY_INLINE void UnrollImpl(Fn&& fn, std::index_sequence<I...>) {
   (fn(std::integral_constant<std::size_t, I>{}), ...);
@@ -82,8 +82,7 @@ HWY_INLINE VU8 ShiftLeft16(VU8 v) {
 }
 HWY_INLINE VU8 MaskBits(VU8 v, std::uint8_t mask) { return hn::And(v, hn::Set(DU8(), mask)); }
 
-// --- dot-product policies
-// ----------------------------------------------------------------------------------------------
+// --- dot-product policies ----------------------------------------------------------------------------------------------
 
 struct DotPortable {
   static constexpr bool kWideCodes = false;  ///< field-scaled codes (up to 240) are as cheap as small ones
@@ -146,9 +145,8 @@ struct DotVnni {
 #endif  // AVX2 and up
 
 #if HWY_ARCH_ARM_A64 && HWY_TARGET >= HWY_NEON
-// An assembler refuses what its target lacks, and GCC's and Clang's cannot be talked round in the same way.
-// Instructions are therefore spelled as numbers; the symbols turn an operand's name, v0 to v31, into the number of its
-// register.
+// An assembler refuses what its target lacks, and GCC's and Clang's cannot be talked round in the same way. Instructions
+// are therefore spelled as numbers; the symbols turn an operand's name, v0 to v31, into the number of its register.
 #define TRITIUM_ARM_DOT(opcode)                                                                      \
   ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t" \
   ".set .Ltritium_v\\i, \\i\n\t"                                                                     \
@@ -216,8 +214,7 @@ struct QuadSum<DotMaddubs, kMaxCode> {
 };
 #endif
 
-// --- codes of a step
-// -----------------------------------------------------------------------------------------------------
+// --- codes of a step -----------------------------------------------------------------------------------------------------
 
 /// Quad q (0..7) of a step of F, as unsigned operands, for vector `vec` of the line. `step` points at the step's lines.
 template <class F, std::size_t q>

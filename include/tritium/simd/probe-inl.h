@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loops that measure the machine: the register peak of the dot product and the rate at which streams are read.
 //
-// Every speed is reported beside the limit it runs into, and limits are measured in the same run by the same
-// instructions as the kernels use.
+// Every speed is reported beside the limit it runs into, and limits are measured in the same run by the same instructions
+// as the kernels use.
 
 #if defined(TRITIUM_SIMD_PROBE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TRITIUM_SIMD_PROBE_INL_H_
@@ -17,8 +17,7 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
-/// `iterations` x 12 dot products of one vector each, in registers. Returns the multiply-adds done; *sink keeps them
-/// alive.
+/// `iterations` x 12 dot products of one vector each, in registers. Returns the multiply-adds done; *sink keeps them alive.
 template <class Dot>
 HWY_NOINLINE std::size_t DotLoop(std::size_t iterations, std::int32_t* sink) {
   constexpr std::size_t kChains = 12;

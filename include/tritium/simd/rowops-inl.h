@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Row operations: norms, RoPE, elementwise gates, argmax, conversions. One row of floats at a time, any length.
 //
-// Sums run over 64 fixed lanes (four vectors of 16, on every target) and are folded in one fixed tree, so a row's norm
-// is the same bits on every instruction set that has fused multiply-add.
+// Sums run over 64 fixed lanes (four vectors of 16, on every target) and are folded in one fixed tree, so a row's norm is
+// the same bits on every instruction set that has fused multiply-add.
 
 #if defined(TRITIUM_SIMD_ROWOPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TRITIUM_SIMD_ROWOPS_INL_H_
@@ -198,8 +198,8 @@ inline HWY_NOINLINE double LogSumExp(const float* x, std::size_t n) {
   return static_cast<double>(largest) + std::log(sum);
 }
 
-/// Kullback-Leibler divergence of softmax(q) from softmax(p): sum of P_i (ln P_i - ln Q_i), P_i = exp(p_i - p_norm) and
-/// so on, the norms being LogSumExp of the rows. p_i - q_i comes first: near rows then lose nothing to rounding.
+/// Kullback-Leibler divergence of softmax(q) from softmax(p): sum of P_i (ln P_i - ln Q_i), P_i = exp(p_i - p_norm) and so
+/// on, the norms being LogSumExp of the rows. p_i - q_i comes first: near rows then lose nothing to rounding.
 inline HWY_NOINLINE double Divergence(const float* p, const float* q, std::size_t n, double p_norm, double q_norm) {
   const VF norm = hn::Set(DF(), static_cast<float>(p_norm));
   const VF shift = hn::Set(DF(), static_cast<float>(p_norm - q_norm));

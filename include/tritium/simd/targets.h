@@ -14,8 +14,7 @@
 // here is. CPUs that have SVE have I8MM too and run neon_i8mm.
 #pragma once
 
-// -march=haswell, x86-64-v3 and x86-64-v4 have no AES and PCLMUL, and Highway then silently picks SSSE3. We use
-// neither.
+// -march=haswell, x86-64-v3 and x86-64-v4 have no AES and PCLMUL, and Highway then silently picks SSSE3. We use neither.
 #ifndef HWY_DISABLE_PCLMUL_AES
 #define HWY_DISABLE_PCLMUL_AES
 #endif

@@ -5,9 +5,9 @@
 //   Begin, End                    around a run of products; a thread's tiles are its own
 //   Zero<c>()                     C tile c (0 to 3): 16 x 16 int32
 //   LoadA<i>(p, stride)           A tile i (0, 1): 16 rows of 64 signed bytes: activations, inputs side by side
-//   LoadB<i>(p)                   B tile i (0, 1): 1024 bytes: 16 panel lines, 16 outputs x 4 inputs of unsigned codes
-//   each Multiply<c, a, b>()           C[m][n] += sum over 64 inputs of A[m][k] * B[k / 4][4 n + k mod 4] Store<c>(p,
-//   stride)           16 rows of 16 int32, `stride` bytes apart
+//   LoadB<i>(p)                   B tile i (0, 1): 1024 bytes: 16 panel lines, 16 outputs x 4 inputs of unsigned codes each
+//   Multiply<c, a, b>()           C[m][n] += sum over 64 inputs of A[m][k] * B[k / 4][4 n + k mod 4]
+//   Store<c>(p, stride)           16 rows of 16 int32, `stride` bytes apart
 // The instructions are assembly for the reason given in decision 2: no target attribute, no compiler that moves the
 // configuration away (GCC 12 believes that it reads 8 of its 64 bytes).
 
@@ -123,9 +123,8 @@ struct DotTiles {
   using Tiles = T;
 };
 
-/// Sums of 32 rows by two panels over `steps` steps of 32 inputs: sums[a][b] is 16 x 16. x0 and x1 are where the two
-/// runs of 16 rows begin. An odd last step is half a tile: its activations come with zeros, from `tail`, and so do its
-/// lines.
+/// Sums of 32 rows by two panels over `steps` steps of 32 inputs: sums[a][b] is 16 x 16. x0 and x1 are where the two runs
+/// of 16 rows begin. An odd last step is half a tile: its activations come with zeros, from `tail`, and so do its lines.
 struct TileTail {
   alignas(64) std::int8_t x[2][kTileRows * kTileBytes];
   alignas(64) std::uint8_t w[2][kTileRows * kTileBytes];

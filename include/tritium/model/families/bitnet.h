@@ -2,13 +2,12 @@
 // BitNet b1.58: ternary linear layers with int8 activations, a norm inside each branch, squared ReLU.
 //
 //   h += BL_o(RMS(attn; sub));   h += BL_down(RMS(relu2(BL_gate x) * (BL_up x); sub)), x = RMS(h);   logits = E RMS(h)
-//   BL(x): a = clip(round(127 x / max|x|), -128, 127) a row, exact integer product with codes -1 0 1, one scale a
-//   tensor
+//   BL(x): a = clip(round(127 x / max|x|), -128, 127) a row, exact integer product with codes -1 0 1, one scale a tensor
 //
 // safetensors hold packed codes with weight_scale (linear_class "autobitlinear": the scale itself, else its inverse) or
-// master weights that are rounded at load (quantization_mode "online"). GGUF files come as I2_S, TQ1_0, TQ2_0 or as
-// floats that are ternary already, under the architectures bitnet-b1.58 and bitnet-25; "bitnet" is the older SiLU model
-// of 1bitLLM. Sources: transformers modeling_bitnet.py, integrations/bitnet.py; microsoft/BitNet's converter for names.
+// master weights that are rounded at load (quantization_mode "online"). GGUF files come as I2_S, TQ1_0, TQ2_0 or as floats
+// that are ternary already, under the architectures bitnet-b1.58 and bitnet-25; "bitnet" is the older SiLU model of 1bitLLM.
+// Sources: transformers modeling_bitnet.py, integrations/bitnet.py; microsoft/BitNet's converter for names.
 #pragma once
 
 #include "tritium/model/families/common.h"

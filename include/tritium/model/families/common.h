@@ -23,8 +23,7 @@ struct CommonFacts {
   detail::Facts<Source> keys;
 };
 
-/// What a family's files may hold beyond the plain block. A file that has another of these is refused, not run without
-/// it.
+/// What a family's files may hold beyond the plain block. A file that has another of these is refused, not run without it.
 struct GgufFeatures {
   bool window = false;
   bool experts = false;
@@ -312,8 +311,7 @@ inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const Com
 }
 
 /// rope_parameters, or rope_theta, partial_rotary_factor and rope_scaling.
-/// A base that grows with the length carries a model past its max_position_embeddings: its context is `factor` times as
-/// long.
+/// A base that grows with the length carries a model past its max_position_embeddings: its context is `factor` times as long.
 inline Result<RopeSpec> read_config_rope(const JsonObject& config, CommonFacts<JsonObject>& facts,
                                          RopeDefaults defaults) {
   TRITIUM_ASSIGN(defaults.base, facts.keys.number_or("rope_theta", defaults.base, 1.0, 1e12));
@@ -374,8 +372,7 @@ inline Status read_explicit_windows(const JsonObject& config, ModelSpec& spec, b
   return {};
 }
 
-/// Windows of the Qwen line: layer_types where given, else layers from max_window_layers on when use_sliding_window is
-/// set.
+/// Windows of the Qwen line: layer_types where given, else layers from max_window_layers on when use_sliding_window is set.
 inline Status read_late_windows(const JsonObject& config, CommonFacts<JsonObject>& facts, std::size_t default_first) {
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(const bool on, facts.keys.flag_or("use_sliding_window", false));

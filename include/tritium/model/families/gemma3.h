@@ -3,10 +3,10 @@
 //
 //   h0 = E[token] sqrt(hidden);   h += N_pa(Attn(N_in h));   h += N_pf(Wd(gelu(Wg x) * (Wu x))), x = N_pre(h)
 //
-// Layer i is global when (i + 1) mod 6 = 0. Local layers see 512 or 1024 keys with base 10,000; global ones all keys
-// with base 1,000,000, angles divided by 8 from 4B on. Scores are scaled by query_pre_attn_scalar^-0.5, which is
-// head_dim for all sizes but 27B (168). safetensors store norm weights minus one; GGUF has the one added already. GGUF
-// files mostly lack keys for the local base and the period, and have none for the 27B scale: constants of the family.
+// Layer i is global when (i + 1) mod 6 = 0. Local layers see 512 or 1024 keys with base 10,000; global ones all keys with
+// base 1,000,000, angles divided by 8 from 4B on. Scores are scaled by query_pre_attn_scalar^-0.5, which is head_dim for
+// all sizes but 27B (168). safetensors store norm weights minus one; GGUF has the one added already.
+// GGUF files mostly lack keys for the local base and the period, and have none for the 27B scale: constants of the family.
 // Source: transformers modeling_gemma3.py; llama.cpp's gemma3 for what its files leave out.
 #pragma once
 

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemma 3n: Gemma 3's block over four residual streams, with a low-rank branch, a second embedding, shared caches, a
-// sparse gate.
+// Gemma 3n: Gemma 3's block over four residual streams, with a low-rank branch, a second embedding, shared caches, a sparse gate.
 //
-//   streams: model/streams.h;  second embedding: model/per_layer_input.h;  scores are not scaled, values are
-//   RMS-normalised u = (h + N_pa(Attn x) + x + N_lr(W_r W_l x)) / sqrt(2), x = N_in(h);   h = u + N_pf(Wd(gelu(cut(Wg
-//   y)) * (Wu y))), y = N_pre(u) cut(g) = max(g - (mean + z deviation), 0) on the first layers, z the normal quantile
-//   of their sparsity
+//   streams: model/streams.h;  second embedding: model/per_layer_input.h;  scores are not scaled, values are RMS-normalised
+//   u = (h + N_pa(Attn x) + x + N_lr(W_r W_l x)) / sqrt(2), x = N_in(h);   h = u + N_pf(Wd(gelu(cut(Wg y)) * (Wu y))), y = N_pre(u)
+//   cut(g) = max(g - (mean + z deviation), 0) on the first layers, z the normal quantile of their sparsity
 //
-// The last num_kv_shared_layers layers have no keys and values: they read those of the last layer of their kind before
-// them. Every fifth layer is global. Norm weights are stored as they are. Source: transformers modeling_gemma3n.py;
-// llama.cpp's converter.
+// The last num_kv_shared_layers layers have no keys and values: they read those of the last layer of their kind before them. Every
+// fifth layer is global. Norm weights are stored as they are. Source: transformers modeling_gemma3n.py; llama.cpp's converter.
 #pragma once
 
 #include "tritium/model/families/gemma3.h"

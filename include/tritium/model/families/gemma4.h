@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemma 4 (text, dense): Gemma 3's block with wider heads on global layers, shared caches, a second embedding, a scale
-// a layer.
+// Gemma 4 (text, dense): Gemma 3's block with wider heads on global layers, shared caches, a second embedding, a scale a layer.
 //
 //   h += N_pa(Attn(N_in h));   h += N_pf(MLP(N_pre h));   h += N_pp(W_p(gelu(W_g h) * p_l));   h *= layer_scalar
-//   scores are not scaled; values are RMS-normalised without a weight, and are the raw keys on global layers of
-//   attention_k_eq_v global layers rotate the pairs (i, i + d / 2) with i < d / 8 only, at frequencies of the whole
-//   head; local ones all pairs
+//   scores are not scaled; values are RMS-normalised without a weight, and are the raw keys on global layers of attention_k_eq_v
+//   global layers rotate the pairs (i, i + d / 2) with i < d / 8 only, at frequencies of the whole head; local ones all pairs
 //
-// The last num_kv_shared_layers layers read the cache of the last layer of their kind before them; with
-// use_double_wide_mlp their MLPs are twice as wide. The last layer is always global. Experts (enable_moe_block) are not
-// supported and refused. Sources: transformers modeling_gemma4.py, configuration_gemma4.py; llama.cpp's converter.
+// The last num_kv_shared_layers layers read the cache of the last layer of their kind before them; with use_double_wide_mlp their MLPs
+// are twice as wide. The last layer is always global. Experts (enable_moe_block) are not supported and refused.
+// Sources: transformers modeling_gemma4.py, configuration_gemma4.py; llama.cpp's converter.
 #pragma once
 
 #include "tritium/model/families/gemma3.h"

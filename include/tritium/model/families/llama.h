@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Llama-shaped models: Llama 2 and 3, SmolLM2, Mistral.
 //
-//   h += Wo attn(RoPE(Wq x), RoPE(Wk x), Wv x), x = RMS(h);   h += Wd(silu(Wg x) * (Wu x)), x = RMS(h);   logits = W
-//   RMS(h)
+//   h += Wo attn(RoPE(Wq x), RoPE(Wk x), Wv x), x = RMS(h);   h += Wd(silu(Wg x) * (Wu x)), x = RMS(h);   logits = W RMS(h)
 //
-// GGUF (architecture "llama") stores q and k rows with rotary pairs interleaved; safetensors do not. Llama 3.1's
-// frequency scaling is a tensor of divisors in GGUF and rope_scaling in config.json. Mistral v0.1 adds a window on
-// every layer. Sources: transformers modeling_llama.py, modeling_mistral.py; llama.cpp's converter for the permutation.
+// GGUF (architecture "llama") stores q and k rows with rotary pairs interleaved; safetensors do not. Llama 3.1's frequency
+// scaling is a tensor of divisors in GGUF and rope_scaling in config.json. Mistral v0.1 adds a window on every layer.
+// Sources: transformers modeling_llama.py, modeling_mistral.py; llama.cpp's converter for the permutation.
 #pragma once
 
 #include "tritium/model/families/common.h"

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mu-style encoder-decoder: small, one embedding for both stacks and the head, rotary embedding, grouped queries,
-// biases everywhere.
+// Mu-style encoder-decoder: small, one embedding for both stacks and the head, rotary embedding, grouped queries, biases everywhere.
 //
 //   encoder  h += Attn(N h);  h += MLP(N h)                     every token sees every other
 //   decoder  g += Attn(N g);  g += Cross(N g, M);  g += MLP(N g)
 //   MLP(x) = W2 gelu_tanh(W1 x + b1) + b2;   query head h reads KV head h mod n_kv_heads (is_interleaved: h / group)
 //   dual_norm: each branch is normalised again before it is added, as the announced production model's are
 //
-// The production model's weights are not public; the folder convention (config.json with the reference's
-// hyper-parameters) is ours. Sources: the open reference of arXiv 2501.16273 for the block; the public description of
-// Mu for its dual norms.
+// The production model's weights are not public; the folder convention (config.json with the reference's hyper-parameters) is ours.
+// Sources: the open reference of arXiv 2501.16273 for the block; the public description of Mu for its dual norms.
 #pragma once
 
 #include "tritium/model/families/common.h"

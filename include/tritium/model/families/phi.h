@@ -3,8 +3,8 @@
 //
 //   u = LN(h);   h += Wo attn(RoPE(Wq u + bq), RoPE(Wk u + bk), Wv u + bv) + bo + W2 gelu_tanh(W1 u + b1) + b2
 //
-// The head has a bias and is not tied. GGUF (architecture "phi2") may fuse q, k and v, writes no rotary base, and its
-// rows are not permuted. Source: transformers modeling_phi.py; llama.cpp's converter.
+// The head has a bias and is not tied. GGUF (architecture "phi2") may fuse q, k and v, writes no rotary base, and its rows
+// are not permuted. Source: transformers modeling_phi.py; llama.cpp's converter.
 #pragma once
 
 #include "tritium/model/families/common.h"

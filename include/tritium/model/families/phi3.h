@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Phi-3 and 3.5 mini, Phi-4, Phi-4-mini: Llama's block with fused q|k|v and gate|up, LongRoPE, windows.
 //
-// LongRoPE has one set of divisors for sequences up to the trained length and one for longer ones; cos and sin are
-// scaled by sqrt(1 + ln(context / trained) / ln(trained)). Phi-4-mini rotates three quarters of a head. In GGUF the
-// fused gate|up matrix is called ffn_up, and the factors are two tensors. A window as long as the context is none.
+// LongRoPE has one set of divisors for sequences up to the trained length and one for longer ones; cos and sin are scaled by
+// sqrt(1 + ln(context / trained) / ln(trained)). Phi-4-mini rotates three quarters of a head. In GGUF the fused gate|up
+// matrix is called ffn_up, and the factors are two tensors. A window as long as the context is none.
 // Sources: transformers modeling_phi3.py, modeling_rope_utils.py; llama.cpp's converter.
 #pragma once
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Phi-3.5-MoE: LayerNorms, biased attention and head, experts picked by SparseMixer, LongRoPE with a magnitude of its
-// own.
+// Phi-3.5-MoE: LayerNorms, biased attention and head, experts picked by SparseMixer, LongRoPE with a magnitude of its own.
 //
-// The two experts of a token are two maxima, each weighted by a softmax over its near equals (model/moe.h); the weights
-// are not renormalised. router_jitter_noise says how near. cos and sin are scaled by short_mscale or long_mscale,
-// whatever the lengths say. Past the original context the long divisors are used, as the published model does;
-// transformers 5.23 keeps the short ones there. A GGUF keeps neither noise nor mscale: 0.01 and the
-// release's 1.243163121016122. Sources: transformers modeling_phimoe.py; the published model's own code; llama.cpp's
-// converter (its graph routes differently).
+// The two experts of a token are two maxima, each weighted by a softmax over its near equals (model/moe.h); the weights are not
+// renormalised. router_jitter_noise says how near. cos and sin are scaled by short_mscale or long_mscale, whatever the lengths say.
+// Past the original context the long divisors are used, as the published model does; transformers 5.23 keeps the short ones there.
+// A GGUF keeps neither noise nor mscale: 0.01 and the release's 1.243163121016122.
+// Sources: transformers modeling_phimoe.py; the published model's own code; llama.cpp's converter (its graph routes differently).
 #pragma once
 
 #include "tritium/model/families/common.h"

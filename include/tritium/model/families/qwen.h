@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen 1: Llama's block with q, k and v in one biased matrix, a base and a query scale that grow past the trained
-// length.
+// Qwen 1: Llama's block with q, k and v in one biased matrix, a base and a query scale that grow past the trained length.
 //
 //   past seq_length N:  base' = base alpha^(d / (d - 2)), alpha = 2^(ceil(log2(n / N) + 1)) - 1 for a prompt of n;
 //                       q at position p is scaled by ln(p + 1) / ln(N)

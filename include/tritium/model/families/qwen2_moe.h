@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Qwen1.5-MoE and Qwen2-MoE: Qwen 2's attention, softmax-routed experts and one expert that every token uses.
 //
-//   y = sum over the top k of p_e Expert_e(x) + sigmoid(<w, x>) Shared(x), p = softmax(Wr x); p stays as it is unless
-//   norm_topk_prob
+//   y = sum over the top k of p_e Expert_e(x) + sigmoid(<w, x>) Shared(x), p = softmax(Wr x); p stays as it is unless norm_topk_prob
 //
-// Published files hold a matrix for each expert, newer ones all experts of a layer in one tensor. Windows, off in the
-// releases, are on even layers below max_window_layers. Sources: transformers modeling_qwen2_moe.py,
-// configuration_qwen2_moe.py.
+// Published files hold a matrix for each expert, newer ones all experts of a layer in one tensor. Windows, off in the releases,
+// are on even layers below max_window_layers. Sources: transformers modeling_qwen2_moe.py, configuration_qwen2_moe.py.
 #pragma once
 
 #include "tritium/model/families/common.h"

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen 3.5, dense and with experts: Qwen 3-Next's hybrid with its projections apart, inside a multimodal checkpoint or
-// alone.
+// Qwen 3.5, dense and with experts: Qwen 3-Next's hybrid with its projections apart, inside a multimodal checkpoint or alone.
 //
-// For text the multi-axis rotary embedding is the plain one, since all three positions are equal. The vision tower and
-// the block that predicts a second token (mtp.*, GGUF nextn layers) are left alone. In GGUF value heads lie tiled: head
-// v uses key head v mod n. Sources: transformers modeling_qwen3_5.py, modeling_qwen3_5_moe.py; llama.cpp's converter
-// and qwen35 graphs.
+// For text the multi-axis rotary embedding is the plain one, since all three positions are equal. The vision tower and the block that
+// predicts a second token (mtp.*, GGUF nextn layers) are left alone. In GGUF value heads lie tiled: head v uses key head v mod n.
+// Sources: transformers modeling_qwen3_5.py, modeling_qwen3_5_moe.py; llama.cpp's converter and qwen35 graphs.
 #pragma once
 
 #include "tritium/model/families/qwen3_next.h"

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Qwen 3 MoE: Qwen 3's attention and softmax-routed experts whose weights are divided by their sum.
 //
-// norm_topk_prob is true in the releases and false where config.json does not say it; GGUF always means true. A window,
-// off in the releases, is on every layer. Sources: transformers modeling_qwen3_moe.py, configuration_qwen3_moe.py;
-// llama.cpp's qwen3moe graph.
+// norm_topk_prob is true in the releases and false where config.json does not say it; GGUF always means true. A window, off in the
+// releases, is on every layer. Sources: transformers modeling_qwen3_moe.py, configuration_qwen3_moe.py; llama.cpp's qwen3moe graph.
 #pragma once
 
 #include "tritium/model/families/common.h"

@@ -2,13 +2,12 @@
 // Qwen 3-Next: three layers with a recurrent mixer to one with gated attention, experts everywhere, zero-centred norms.
 //
 //   h += Mixer(N h);  h += MoE(N h)
-//   attention: [q | gate] of each head in one matrix, RMS norms on q and k, a quarter of a head rotated, out = Wo(attn
-//   * sigmoid(gate)) recurrent: the gated delta rule (model/delta_net.h) MoE: softmax, top k renormalised, and a shared
-//   expert weighed by a sigmoid
+//   attention: [q | gate] of each head in one matrix, RMS norms on q and k, a quarter of a head rotated, out = Wo(attn * sigmoid(gate))
+//   recurrent: the gated delta rule (model/delta_net.h)
+//   MoE: softmax, top k renormalised, and a shared expert weighed by a sigmoid
 //
-// safetensors keep the recurrent projections by key head, [q | k | v | z] and [b | a]; GGUF keeps q, k, v in one matrix
-// and z in another (older files: as safetensors). Sources: transformers modeling_qwen3_next.py; llama.cpp's converter
-// and qwen3next graph.
+// safetensors keep the recurrent projections by key head, [q | k | v | z] and [b | a]; GGUF keeps q, k, v in one matrix and z in
+// another (older files: as safetensors). Sources: transformers modeling_qwen3_next.py; llama.cpp's converter and qwen3next graph.
 #pragma once
 
 #include "tritium/model/families/common.h"

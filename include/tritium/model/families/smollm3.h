@@ -2,8 +2,8 @@
 // SmolLM3: Llama's block in which every fourth layer has no rotary embedding.
 //
 // no_rope_layers holds 1 for a layer with the embedding and 0 for one without; absent, layer i lacks it when
-// (i + 1) mod no_rope_layer_interval = 0. GGUF permutes q and k rows as for Llama, and keeps no key for the interval
-// of 4. Source: transformers modeling_smollm3.py, configuration_smollm3.py; llama.cpp's smollm3 graph.
+// (i + 1) mod no_rope_layer_interval = 0. GGUF permutes q and k rows as for Llama, and keeps no key for the interval of 4.
+// Source: transformers modeling_smollm3.py, configuration_smollm3.py; llama.cpp's smollm3 graph.
 #pragma once
 
 #include "tritium/model/families/llama.h"

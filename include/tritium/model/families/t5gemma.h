@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// T5Gemma: two Gemma 2 stacks. The encoder sees to both sides, the decoder attends to its result between attention and
-// MLP.
+// T5Gemma: two Gemma 2 stacks. The encoder sees to both sides, the decoder attends to its result between attention and MLP.
 //
 //   h += N(Attn(N h));   h += N(Cross(N h, M));   h += N(MLP(N h)), each norm its own; caps and windows as Gemma 2's
 //
-// Even layers have windows: 4096 keys in the decoder, as many to each side in the encoder. Each stack has an embedding
-// of its own; the head is the decoder's. Norm weights are stored minus one. Source: transformers modeling_t5gemma.py,
-// masking_utils.py.
+// Even layers have windows: 4096 keys in the decoder, as many to each side in the encoder. Each stack has an embedding of its own;
+// the head is the decoder's. Norm weights are stored minus one. Source: transformers modeling_t5gemma.py, masking_utils.py.
 #pragma once
 
 #include "tritium/model/families/encoder_decoder_family.h"
