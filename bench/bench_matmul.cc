@@ -16,7 +16,7 @@
 #include "shapes.h"
 #include "tritium/core/thread_pool.h"
 #include "tritium/format/pack.h"
-#include "tritium/ops/matmul.h"
+#include "tritium/ops/activation_rows.h"
 
 namespace {
 
@@ -63,34 +63,33 @@ Result<PackedMatrix> random_matrix(PackFormat format, std::size_t n, std::size_t
   return w;
 }
 
-/// x (m, k) in the form a format reads.
-struct Activations {
-  std::vector<float> f32;
-  AlignedBuffer memory;
-  Q8Rows rows;
-  MatmulInput input;
-  Activations(OpContext& context, const PackFormatInfo& format, std::size_t m, std::size_t k) : f32(m * k) {
-    std::mt19937 rng(3);
-    std::normal_distribution<float> normal;
-    for (float& v : f32) v = normal(rng);
-    input.m = m;
-    input.k = k;
-    input.f32 = {f32.data(), m, k};
-    if (format.is_float) return;
-    memory = *AlignedBuffer::allocate(q8_bytes(m, k, format.activation_group()));
-    rows = Q8Rows::bind(memory.data(), m, k, format.activation_group());
-    context.kernels().quantize_rows(f32.data(), k, rows, 0, m);
-    (format.activation_group() == 0 ? input.q8_row : input.q8_group) = rows.view();
+/// Rows of noise in the form a format reads.
+Result<ActivationRows> random_rows(OpContext& context, const PackedMatrix& w, std::size_t m) {
+  TRITIUM_ASSIGN(ActivationRows rows, ActivationRows::create(m, w.k()));
+  rows.bind(m, w.k());
+  MatmulOutput out;
+  out.w = &w;
+  const ActivationRows::Forms forms = ActivationRows::Forms::of({&out, 1});
+  std::mt19937 rng(3);
+  std::normal_distribution<float> normal;
+  for (std::size_t r = 0; r < m; ++r) {
+    rows.produce(context.kernels(), r, forms, [&](std::size_t, float* to) {
+      for (std::size_t i = 0; i < w.k(); ++i) to[i] = normal(rng);
+    });
   }
-  [[nodiscard]] double value(std::size_t r, std::size_t i) const {
-    if (rows.codes == nullptr) return f32[r * input.k + i];
-    const double scale = rows.scales[r * rows.groups + (rows.group == 0 ? 0 : i / rows.group)];
-    return scale * rows.codes[r * rows.stride + i];
-  }
-};
+  return rows;
+}
+
+/// What a kernel takes input i of row r for.
+double value_of(const MatmulInput& x, const PackFormatInfo& format, std::size_t r, std::size_t i) {
+  if (format.is_float) return static_cast<double>(x.f32(r, i));
+  const Q8View& q = format.activation_group() == 0 ? x.q8_row : x.q8_group;
+  const double scale = static_cast<double>(q.scales[r * q.groups + (q.group == 0 ? 0 : i / q.group)]);
+  return scale * q.codes[r * q.stride + i];
+}
 
 /// Empty when a sample of outputs equals the scalar product of decoded values, else what is wrong.
-std::string wrong_outputs(const PackedMatrix& w, const Activations& x, const std::vector<float>& y, std::size_t m) {
+std::string wrong_outputs(const PackedMatrix& w, const MatmulInput& x, const std::vector<float>& y, std::size_t m) {
   std::vector<float> row(w.k());
   for (std::size_t i = 0; i < 8; ++i) {
     const std::size_t r = i * 7919 % m;
@@ -98,7 +97,7 @@ std::string wrong_outputs(const PackedMatrix& w, const Activations& x, const std
     w.decode_row(o, row.data());
     double sum = 0, magnitude = 0;
     for (std::size_t k = 0; k < w.k(); ++k) {
-      const double term = static_cast<double>(row[k]) * x.value(r, k);
+      const double term = static_cast<double>(row[k]) * value_of(x, w.format_info(), r, k);
       sum += term;
       magnitude += std::fabs(term);
     }
@@ -113,16 +112,18 @@ std::string wrong_outputs(const PackedMatrix& w, const Activations& x, const std
 
 void run(benchmark::State& state, const PackedMatrix& w, std::size_t m, bench::Machine& machine, bool from_memory) {
   OpContext& context = machine.context;
-  Activations x(context, w.format_info(), m, w.k());
+  const Result<ActivationRows> rows = random_rows(context, w, m);
+  if (!rows.ok()) return state.SkipWithError(rows.error().message.c_str());
+  const MatmulInput x = rows->view();
   std::vector<float> y(m * w.n());
   MatmulOutput out;
   out.w = &w;
   out.y = {y.data(), m, w.n()};
-  Status status = matmul(context, x.input, {&out, 1});
+  Status status = matmul(context, x, {&out, 1});
   const std::string wrong = status.ok() ? wrong_outputs(w, x, y, m) : status.error().message;
   if (!wrong.empty()) return state.SkipWithError(("wrong result: " + wrong).c_str());
   for (auto _ : state) {
-    status = matmul(context, x.input, {&out, 1});
+    status = matmul(context, x, {&out, 1});
     benchmark::DoNotOptimize(y.data());
     benchmark::ClobberMemory();
   }

@@ -9,7 +9,7 @@ TRITIUM_NAMESPACE_BEGIN
 namespace detail {
 /// Each returns false when the tier was not compiled in. A pass hands over constant data and no code: a function that is
 /// compiled for AVX-512 may not run on a CPU without it, not even to store pointers.
-bool fill_rowops(Tier tier, KernelTable& table);
+bool fill_rowops(Tier tier, KernelTable& table);  ///< first: starts the table anew
 template <FormatFamily kFamily>
 bool fill_matmul(Tier tier, KernelTable& table);
 template <>

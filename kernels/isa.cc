@@ -11,12 +11,12 @@ const KernelTable* kernel_table(Tier tier) {
     Tables() {
       for (std::size_t i = 0; i < kTierCount; ++i) {
         const Tier t = kTiers[i].tier;
-        table[i].tier = kTiers[i].name.data();
         compiled[i] = detail::fill_rowops(t, table[i]) && detail::fill_matmul<FormatFamily::ternary>(t, table[i]) &&
                       detail::fill_matmul<FormatFamily::int4>(t, table[i]) &&
                       detail::fill_matmul<FormatFamily::int8>(t, table[i]) &&
                       detail::fill_matmul<FormatFamily::blocks>(t, table[i]) &&
                       detail::fill_matmul<FormatFamily::super>(t, table[i]);
+        table[i].tier = kTiers[i].name.data();
       }
     }
   };

@@ -33,9 +33,7 @@ namespace detail {
 bool fill_rowops(Tier tier, KernelTable& table) {
   const KernelTable* part = TRITIUM_FIRST_PASS(TableOf(tier));
   if (part == nullptr) return false;
-  const char* name = table.tier;
   table = *part;
-  table.tier = name;
   return true;
 }
 }  // namespace detail

@@ -197,6 +197,7 @@ TEST_CASE("epilogues are what they say, in their order", "[epilogue]") {
   constexpr std::size_t kRows[] = {1, 3, 7, 25, 131};
   constexpr std::size_t kColumns[] = {1, 16, 23, 40, 75, 128};
   std::size_t number = 0;
+  std::size_t checked = 0;
   for (const PackFormat format :
        {PackFormat::ternary2, PackFormat::ternary5, PackFormat::int4_g32, PackFormat::k2, PackFormat::f16}) {
     for (const std::size_t m : kRows) {
@@ -212,12 +213,13 @@ TEST_CASE("epilogues are what they say, in their order", "[epilogue]") {
             steps.scale = random.below(2) == 0 ? 1.0f : 0.37f;
             steps.residual = static_cast<Steps::Residual>(random.below(3));
             products.check(t, steps);
+            ++checked;
           }
         }
       }
     }
   }
-  SUCCEED();
+  REQUIRE(checked > 0);
 }
 
 TEST_CASE("several products of one input share a region", "[region]") {

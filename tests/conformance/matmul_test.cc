@@ -260,7 +260,7 @@ void check_format(PackFormat format) {
   }
   // 5,000 comparisons for each kernel is the least that the full run must make.
   if (count >= 400) REQUIRE(checker.comparisons() / tiers::runnable().size() > 5000);
-  SUCCEED();
+  REQUIRE(checker.comparisons() > 0);
 }
 
 }  // namespace
@@ -287,7 +287,7 @@ TEST_CASE("row-scaled formats are exact up to the largest k", "[matmul]") {
       }
     }
   }
-  SUCCEED();
+  REQUIRE(checker.comparisons() > 0);
 }
 
 TEST_CASE("every catalogue format has a kernel in every compiled tier", "[matmul][tiers]") {

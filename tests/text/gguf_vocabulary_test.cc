@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "support/tokenizer_cases.h"
+#include "support/real_models.h"
 
 using namespace tritium;
 using tritium_test::GgufTokenizerFile;
@@ -48,14 +49,6 @@ void check_vectors(const std::string& path) {
   CHECK(count >= 46);
   INFO(path << ":\n" << differences);
   CHECK(differences.empty());
-}
-
-std::string model_folder() {
-  if (const char* folder = std::getenv("TRITIUM_MODELS")) return folder;
-  const char* data = std::getenv("XDG_DATA_HOME");
-  const char* home = std::getenv("HOME");
-  return data != nullptr ? std::string(data) + "/tritium/models"
-                         : std::string(home != nullptr ? home : "") + "/.local/share/tritium/models";
 }
 
 // A byte-level vocabulary of 256 bytes and a few merges, for the tests of defaults.
@@ -121,11 +114,8 @@ TEST_CASE("the real vocabularies of SmolLM2 and Gemma 3", "[gguf_vocabulary]") {
   const Json golden = Json::parse(tritium_test::read_file(tritium_test::tokenizer_data("real.json")));
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   for (const Json& entry : golden["models"]) {
-    const std::string path = model_folder() + "/" + entry["name"].get<std::string>() + ".gguf";
-    if (!std::filesystem::exists(path)) {
-      WARN("no model at " << path << ": its vocabulary was not tested");
-      continue;
-    }
+    const std::string path = tritium_test::real_model(entry["name"].get<std::string>());
+    if (path.empty()) continue;
     const GgufTokenizerFile file(path);
     const auto tokenizer = load(file);
     REQUIRE(tokenizer.ok());

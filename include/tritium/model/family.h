@@ -99,6 +99,7 @@ struct TensorName {
   Need weight = Need::required;
   Need bias = Need::no;
   bool bare = false;  ///< the name is the whole name
+  [[nodiscard]] constexpr TensorName with_bias(Need need) const { return {role, name, weight, need, bare}; }
 };
 
 struct Family {
@@ -158,6 +159,7 @@ inline constexpr TensorName kAttnV{Role::attn_v, "model.layers.%.self_attn.v_pro
 inline constexpr TensorName kAttnQNorm{Role::attn_q_norm, "model.layers.%.self_attn.q_norm"};
 inline constexpr TensorName kAttnKNorm{Role::attn_k_norm, "model.layers.%.self_attn.k_norm"};
 inline constexpr TensorName kAttnOutput{Role::attn_output, "model.layers.%.self_attn.o_proj"};
+inline constexpr TensorName kFfnNorm{Role::ffn_norm, "model.layers.%.post_attention_layernorm"};
 inline constexpr TensorName kFfnGate{Role::ffn_gate, "model.layers.%.mlp.gate_proj"};
 inline constexpr TensorName kFfnUp{Role::ffn_up, "model.layers.%.mlp.up_proj"};
 inline constexpr TensorName kFfnDown{Role::ffn_down, "model.layers.%.mlp.down_proj"};

@@ -45,7 +45,7 @@ inline constexpr TensorName kHfNames[] = {
     hf_name::kAttnV,
     {Role::attn_sub_norm, "model.layers.%.self_attn.attn_sub_norm"},
     hf_name::kAttnOutput,
-    {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
+    hf_name::kFfnNorm,
     hf_name::kFfnGate,
     hf_name::kFfnUp,
     {Role::ffn_sub_norm, "model.layers.%.mlp.ffn_sub_norm"},

@@ -25,10 +25,9 @@ inline constexpr TensorName kGgufNames1[] = {
     gguf_name::kFfnNorm,        gguf_name::kFfnGate,    gguf_name::kFfnUp,  gguf_name::kFfnDown,
 };
 inline constexpr TensorName kHfNames1[] = {
-    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput,
-    hf_name::kAttnNorm,       hf_name::kAttnQ,      hf_name::kAttnK,
-    hf_name::kAttnV,          hf_name::kAttnOutput, {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
-    hf_name::kFfnGate,        hf_name::kFfnUp,      hf_name::kFfnDown,
+    hf_name::kTokenEmbedding, hf_name::kOutputNorm, hf_name::kOutput, hf_name::kAttnNorm,
+    hf_name::kAttnQ,          hf_name::kAttnK,      hf_name::kAttnV,  hf_name::kAttnOutput,
+    hf_name::kFfnNorm,        hf_name::kFfnGate,    hf_name::kFfnUp,  hf_name::kFfnDown,
 };
 inline constexpr TensorName kGgufNames2[] = {
     gguf_name::kTokenEmbedding, gguf_name::kOutputNorm,  gguf_name::kOutput,  gguf_name::kAttnNorm,

@@ -34,7 +34,7 @@ inline constexpr TensorName kHfNames[] = {
     hf_name::kAttnNorm,
     {Role::attn_qkv, "model.layers.%.self_attn.qkv_proj"},
     hf_name::kAttnOutput,
-    {Role::ffn_norm, "model.layers.%.post_attention_layernorm"},
+    hf_name::kFfnNorm,
     {Role::ffn_gate_up, "model.layers.%.mlp.gate_up_proj"},
     hf_name::kFfnDown,
 };
