@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every packed format on the shapes of real layers: one token in cache, one token from memory, a few tokens, prefill.
 //
-// matmul/<format>/<layer>/m:<rows>/threads:<t>        weights in the second-level cache where they fit
-// stream/<format>/threads:<t>                          one token, 256 MB of weights
+// matmul/<format>/<layer>/m:<rows>/threads:<t>   the layers of real models
+// cache/<format>/m:<rows>/threads:<t>             512 KB of weights a thread, in the second-level cache
+// stream/<format>/m:<rows>/threads:<t>            256 MB of weights, from memory
 // Counters: weights/cycle, GB/s of packed weights, share of the best stream rate, TOPS, share of the dot-product peak.
 #include <benchmark/benchmark.h>
 
@@ -83,7 +84,7 @@ Result<ActivationRows> random_rows(OpContext& context, const PackedMatrix& w, st
 /// What a kernel takes input i of row r for.
 double value_of(const MatmulInput& x, const PackFormatInfo& format, std::size_t r, std::size_t i) {
   if (format.is_float) return static_cast<double>(x.f32(r, i));
-  const Q8View& q = format.activation_group() == 0 ? x.q8_row : x.q8_group;
+  const Q8View& q = x.q8[activation_form(format.activation_group())];
   const double scale = static_cast<double>(q.scales[r * q.groups + (q.group == 0 ? 0 : i / q.group)]);
   return scale * q.codes[r * q.stride + i];
 }
@@ -164,18 +165,19 @@ void register_matmul(Machine& machine) {
             ->UseRealTime();
       }
     }
-    for (const std::size_t m : {std::size_t{1}, std::size_t{8}}) {
-      benchmark::RegisterBenchmark(("stream/" + std::string(format.name) + "/m:" + std::to_string(m) + threads).c_str(),
-                                   [&machine, &format, m](benchmark::State& state) {
-                                     const std::size_t k = 2560;
-                                     const std::size_t n =
-                                         round_up((std::size_t{256} << 20) / (format.panel_bytes(k) / kPanelRows), 64);
-                                     auto w = random_matrix(format.format, n, k);
-                                     if (!w.ok()) return state.SkipWithError(w.error().message.c_str());
-                                     run(state, *w, m, machine, true);
-                                   })
+    const auto sized = [&](const char* kind, std::size_t m, std::size_t k, std::size_t bytes, bool from_memory) {
+      benchmark::RegisterBenchmark(
+          (kind + std::string("/") + std::string(format.name) + "/m:" + std::to_string(m) + threads).c_str(),
+          [&machine, &format, m, k, bytes, from_memory](benchmark::State& state) {
+            auto w = random_matrix(format.format, round_up(bytes / (format.panel_bytes(k) / kPanelRows), 64), k);
+            if (!w.ok()) return state.SkipWithError(w.error().message.c_str());
+            run(state, *w, m, machine, from_memory);
+          })
           ->UseRealTime();
-    }
+    };
+    for (const std::size_t m : {1, 2, 4, 8, 16})
+      sized("cache", m, 2048, machine.context.n_threads() * (512 << 10), false);
+    for (const std::size_t m : {1, 2, 4, 8, 16}) sized("stream", m, 2560, std::size_t{256} << 20, true);
   }
 }
 

@@ -122,7 +122,7 @@ struct Case {
     x.m = s.m;
     x.k = s.k;
     if (f.is_float) x.f32 = {floats.data(), s.m, s.k, x_stride};
-    else (f.activation_group() == 0 ? x.q8_row : x.q8_group) = rows.view();
+    else x.q8[activation_form(f.activation_group())] = rows.view();
     return x;
   }
 };

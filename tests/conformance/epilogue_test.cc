@@ -226,16 +226,15 @@ TEST_CASE("several products of one input share a region", "[region]") {
   golden::Random random(32);
   for (const std::size_t m : {1u, 5u, 40u, 130u}) {
     const std::size_t k = 288;
-    const Rows by_row(m, k, 0, Rows::Fill::random, 0.02, random);
-    const Rows by_group(m, k, 32, Rows::Fill::random, 0.02, random);
+    std::vector<Rows> rows;
+    for (const std::size_t group : kActivationGroups) rows.emplace_back(m, k, group, Rows::Fill::random, 0.02, random);
     std::vector<float> x(m * k);
     for (float& v : x) v = static_cast<float>(random.uniform() - 0.5);
     MatmulInput input;
     input.m = m;
     input.k = k;
     input.f32 = {x.data(), m, k};
-    input.q8_row = by_row.view();
-    input.q8_group = by_group.view();
+    for (std::size_t form = 0; form < kActivationForms; ++form) input.q8[form] = rows[form].view();
     const PackedMatrix w[] = {panels::matrix(PackFormat::ternary5, 75, k, Codes::random, Scales::plain, random),
                               panels::matrix(PackFormat::int4_g64, 16, k, Codes::random, Scales::plain, random),
                               panels::matrix(PackFormat::f32, 33, k, Codes::random, Scales::plain, random),
@@ -282,7 +281,7 @@ TEST_CASE("products of some of the rows", "[region]") {
   MatmulInput input;
   input.m = kRows;
   input.k = kInputs;
-  input.q8_row = rows.view();
+  input.q8[0] = rows.view();
   const PackedMatrix w = panels::matrix(PackFormat::int4, 33, kInputs, Codes::random, Scales::plain, random);
   const std::pair<std::size_t, std::size_t> kRanges[] = {{0, 1}, {1, 30}, {31, 0}, {31, 38}, {69, 1}, {0, 70}, {70, 0}};
   for (const RunnableTier& t : tiers::runnable()) {
@@ -333,7 +332,7 @@ TEST_CASE("shapes that do not fit are refused", "[region]") {
   MatmulInput input;
   input.m = 4;
   input.k = 64;
-  input.q8_row = by_row.view();
+  input.q8[0] = by_row.view();
   const auto answer = [&](const MatmulInput& x, const MatmulOutput& out) { return matmul(*context, x, {&out, 1}); };
   const MatmulOutput good = product(w, {y.data(), 4, 40});
   REQUIRE(answer(input, good).ok());
@@ -349,7 +348,7 @@ TEST_CASE("shapes that do not fit are refused", "[region]") {
   x.k = 63;
   refused(x, good);
   x = input;
-  x.q8_row = {};
+  x.q8[0] = {};
   refused(x, good);
   MatmulOutput out = good;
   out.y = {y.data(), 3, 40};

@@ -2,6 +2,7 @@
 // Activation rows on every tier: per row against the scalar quantizer, in groups against a double reference.
 #include <catch2/catch_test_macros.hpp>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "reference/quantize.h"
@@ -48,6 +49,16 @@ std::int32_t sum_of(const std::int8_t* codes, std::size_t n) {
   return sum;
 }
 
+std::vector<std::pair<std::size_t, std::size_t>> lengths_and_groups() {
+  std::vector<std::pair<std::size_t, std::size_t>> all;
+  for (const std::size_t k : kLengths) {
+    for (const std::size_t group : kActivationGroups) {
+      if (group != 0) all.emplace_back(k, group);
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
 TEST_CASE("rows quantise to BitNet's codes, exactly", "[quantize]") {
@@ -77,7 +88,7 @@ TEST_CASE("ties go to the even code", "[quantize]") {
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) - 49.5f;
   x[0] = 127.0f;  // a step of exactly one
   for (const RunnableTier& t : tiers::runnable()) {
-    for (const std::size_t group : {0u, 32u}) {
+    for (const std::size_t group : kActivationGroups) {
       const Quantized q(t, x, 1, x.size(), group);
       for (std::size_t i = 1; i < 32; ++i) {
         const auto even = static_cast<int>(2 * std::nearbyint(static_cast<double>(x[i]) / 2));
@@ -88,40 +99,45 @@ TEST_CASE("ties go to the even code", "[quantize]") {
   }
 }
 
-TEST_CASE("groups of 32 quantise to the nearest codes", "[quantize]") {
+TEST_CASE("groups quantise to the nearest codes", "[quantize]") {
   golden::Random random(42);
   for (const RunnableTier& t : tiers::runnable()) {
     CAPTURE(info(t.tier).name);
-    for (const std::size_t k : kLengths) {
+    for (const auto& [k, group] : lengths_and_groups()) {
+      CAPTURE(k, group);
+      const auto zeros = static_cast<std::ptrdiff_t>(group);
       for (const double size : {0.0, 1e-44, 1e-37, 1e-34, 1e-3, 1.0, 1e36}) {
         const std::vector<float> x = random_row(k, size, random);
-        const Quantized q(t, x, 1, k, 32);
+        const Quantized q(t, x, 1, k, group);
         for (std::size_t g = 0; g < q.rows.groups; ++g) {
-          const std::int8_t* codes = q.rows.codes + 32 * g;
-          REQUIRE(q.rows.sums16[2 * g] == sum_of(codes, 16));
-          REQUIRE(q.rows.sums16[2 * g + 1] == sum_of(codes + 16, 16));
-          REQUIRE(q.rows.sums[g] == sum_of(codes, 32));
-          if (32 * g >= k) {
+          const std::int8_t* codes = q.rows.codes + group * g;
+          REQUIRE((q.rows.sums16 != nullptr) == (group == 32));
+          if (group == 32) {
+            REQUIRE(q.rows.sums16[2 * g] == sum_of(codes, 16));
+            REQUIRE(q.rows.sums16[2 * g + 1] == sum_of(codes + 16, 16));
+          }
+          REQUIRE(q.rows.sums[g] == sum_of(codes, group));
+          if (group * g >= k) {
             REQUIRE(q.rows.scales[g] == 0.0f);
-            REQUIRE(std::count(codes, codes + 32, 0) == 32);
+            REQUIRE(std::count(codes, codes + group, 0) == zeros);
             continue;
           }
-          const std::size_t n = std::min<std::size_t>(32, k - 32 * g);
-          const reference::Group expected = reference::quantize_group(x.data() + 32 * g, n);
-          for (std::size_t i = n; i < 32; ++i) REQUIRE(codes[i] == 0);
+          const std::size_t n = std::min(group, k - group * g);
+          const reference::Group expected = reference::quantize_group(x.data() + group * g, n);
+          for (std::size_t i = n; i < group; ++i) REQUIRE(codes[i] == 0);
           if (expected.scale * 127 < 0x1p-120) {
             REQUIRE(q.rows.scales[g] == 0.0f);
-            REQUIRE(std::count(codes, codes + 32, 0) == 32);
+            REQUIRE(std::count(codes, codes + group, 0) == zeros);
             continue;
           }
           REQUIRE(q.rows.scales[g] == static_cast<float>(expected.scale * 127) / 127.0f);
           for (std::size_t i = 0; i < n; ++i) {
             // The quotient in f32 is off by less than two roundings of 127.
-            REQUIRE(std::fabs(codes[i] - expected.quotient(x[32 * g + i])) <= 0.5 + 127 * 0x1p-22);
+            REQUIRE(std::fabs(codes[i] - expected.quotient(x[group * g + i])) <= 0.5 + 127 * 0x1p-22);
             REQUIRE(codes[i] >= -127);
           }
         }
-        for (std::size_t i = q.rows.groups * 32; i < q.rows.stride; ++i) REQUIRE(q.rows.codes[i] == 0);
+        for (std::size_t i = q.rows.groups * group; i < q.rows.stride; ++i) REQUIRE(q.rows.codes[i] == 0);
       }
     }
   }
@@ -130,7 +146,7 @@ TEST_CASE("groups of 32 quantise to the nearest codes", "[quantize]") {
 TEST_CASE("every tier gives the same bytes", "[quantize]") {
   golden::Random random(43);
   const std::vector<RunnableTier> all = tiers::runnable();
-  for (const std::size_t group : {0u, 32u}) {
+  for (const std::size_t group : kActivationGroups) {
     for (const std::size_t k : kLengths) {
       std::vector<float> x = random_row(3 * (k + 3), 0.7, random);  // rows farther apart than k
       const std::vector<std::byte> first = Quantized(all[0], x, 3, k, group).bytes();
@@ -139,7 +155,7 @@ TEST_CASE("every tier gives the same bytes", "[quantize]") {
         const Quantized q(t, x, 3, k, group);
         const std::size_t used = static_cast<std::size_t>(reinterpret_cast<const std::byte*>(q.rows.sums) -
                                                           reinterpret_cast<const std::byte*>(q.rows.codes)) +
-                                 3 * q.rows.groups * 4 * (group == 0 ? 1 : 3);
+                                 3 * q.rows.groups * 4 * (group == 32 ? 3 : 1);
         REQUIRE(std::memcmp(q.bytes().data(), first.data(), used) == 0);
       }
     }
@@ -149,7 +165,7 @@ TEST_CASE("every tier gives the same bytes", "[quantize]") {
 TEST_CASE("only the rows that were asked for are written", "[quantize]") {
   golden::Random random(44);
   for (const RunnableTier& t : tiers::runnable()) {
-    for (const std::size_t group : {0u, 32u}) {
+    for (const std::size_t group : kActivationGroups) {
       const std::vector<float> x = random_row(5 * 40, 1.0, random);
       Quantized whole(t, x, 5, 40, group);
       Quantized part(t, x, 5, 40, group);
@@ -179,14 +195,16 @@ TEST_CASE("a value that is not finite reaches the output, wherever it stands", "
           REQUIRE_FALSE(std::isfinite(row.rows.scales[0]));
           REQUIRE(row.rows.sums[0] == 0);
           for (std::size_t i = 0; i < row.rows.stride; ++i) REQUIRE(row.rows.codes[i] == 0);
-          const Quantized grouped(t, x, 1, k, 32);
-          for (std::size_t g = 0; g < grouped.rows.groups; ++g) {
-            const bool hit = g == at / 32;
-            REQUIRE(std::isfinite(grouped.rows.scales[g]) != hit);
-            if (!hit) continue;
-            REQUIRE(grouped.rows.sums[g] == 0);
-            REQUIRE(grouped.rows.sums16[2 * g] == 0);
-            for (std::size_t i = 0; i < 32; ++i) REQUIRE(grouped.rows.codes[32 * g + i] == 0);
+          for (const std::size_t group : {32u, 128u}) {
+            const Quantized grouped(t, x, 1, k, group);
+            for (std::size_t g = 0; g < grouped.rows.groups; ++g) {
+              const bool hit = g == at / group;
+              REQUIRE(std::isfinite(grouped.rows.scales[g]) != hit);
+              if (!hit) continue;
+              REQUIRE(grouped.rows.sums[g] == 0);
+              if (group == 32) REQUIRE(grouped.rows.sums16[2 * g] == 0);
+              for (std::size_t i = 0; i < group; ++i) REQUIRE(grouped.rows.codes[group * g + i] == 0);
+            }
           }
         }
       }

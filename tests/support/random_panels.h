@@ -196,7 +196,7 @@ class Rows {
         std::int32_t sum[2] = {0, 0};
         for (std::size_t i = 0; i < per_group; ++i) sum[i / 16 % 2] += codes[g * per_group + i];
         rows_.sums[r * rows_.groups + g] = sum[0] + sum[1];
-        if (group != 0) {
+        if (group == 32) {
           rows_.sums16[2 * (r * rows_.groups + g)] = sum[0];
           rows_.sums16[2 * (r * rows_.groups + g) + 1] = sum[1];
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Parallel regions of the library on real threads: the same bits as on one, and nothing for the thread sanitizer to say.
+#include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <cstring>
 #include <vector>
@@ -55,24 +56,24 @@ TEST_CASE("quantising and multiplying on real threads", "[threads]") {
       const std::unique_ptr<ThreadPool> pool = pool_of(n);
       Result<OpContext> context = OpContext::create(*t.kernels, pool->executor());
       REQUIRE(context.ok());
-      Result<AlignedBuffer> rows = AlignedBuffer::allocate(q8_bytes(m, k, 0));
-      Result<AlignedBuffer> groups = AlignedBuffer::allocate(q8_bytes(m, k, 32));
-      REQUIRE(rows.ok());
-      REQUIRE(groups.ok());
-      const Q8Rows by_row = Q8Rows::bind(rows->data(), m, k, 0);
-      const Q8Rows by_group = Q8Rows::bind(groups->data(), m, k, 32);
+      std::array<AlignedBuffer, kActivationForms> memory;
+      std::array<Q8Rows, kActivationForms> rows;
+      for (std::size_t form = 0; form < kActivationForms; ++form) {
+        Result<AlignedBuffer> bytes = AlignedBuffer::allocate(q8_bytes(m, k, kActivationGroups[form]));
+        REQUIRE(bytes.ok());
+        memory[form] = *std::move(bytes);
+        rows[form] = Q8Rows::bind(memory[form].data(), m, k, kActivationGroups[form]);
+      }
       for (int repeat = 0; repeat < 10; ++repeat) {
         context->executor().run([&](std::size_t thread) {
           const Range mine = split_range(m, n, thread);
-          t.kernels->quantize_rows(x.data(), k, by_row, mine.begin, mine.end);
-          t.kernels->quantize_rows(x.data(), k, by_group, mine.begin, mine.end);
+          for (const Q8Rows& form : rows) t.kernels->quantize_rows(x.data(), k, form, mine.begin, mine.end);
         });
         MatmulInput input;
         input.m = m;
         input.k = k;
         input.f32 = {x.data(), m, k};
-        input.q8_row = by_row.view();
-        input.q8_group = by_group.view();
+        for (std::size_t form = 0; form < kActivationForms; ++form) input.q8[form] = rows[form].view();
         std::vector<std::vector<float>> y;
         std::vector<MatmulOutput> outputs;
         for (const PackedMatrix& one : w) y.emplace_back(m * one.n());

@@ -79,8 +79,8 @@ struct PackFormatInfo {
   [[nodiscard]] constexpr double bits_per_weight() const {
     return static_cast<double>(unit_bytes) * 8.0 / static_cast<double>(unit * kPanelRows);
   }
-  /// Inputs under one activation scale: a row for row-scaled weights, 32 for the others.
-  [[nodiscard]] constexpr std::size_t activation_group() const { return group == 0 ? 0 : 32; }
+  /// Inputs under one activation scale: a row for row-scaled weights, else what one weight scale covers, at least 32.
+  [[nodiscard]] constexpr std::size_t activation_group() const { return group == 16 ? 32 : group; }
 };
 
 namespace detail {

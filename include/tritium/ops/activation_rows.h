@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // ActivationRows: the rows of a matmul in every form that a weight format reads, and matmul() from plain floats.
 //
-// Float formats read f32, row-scaled ones int8 with one scale a row, grouped ones int8 with one scale per 32 inputs. A
-// region may hold all three. Memory is taken once for the largest batch.
+// Float formats read f32, row-scaled ones int8 with one scale a row, grouped ones int8 with one scale a group. A region may
+// hold several. Memory is taken once for the largest batch; what no format reads is never touched.
 #pragma once
+
+#include <array>
 
 #include "tritium/ops/matmul.h"
 
@@ -13,7 +15,8 @@ class ActivationRows {
  public:
   /// Which forms the outputs of a region read.
   struct Forms {
-    bool f32 = false, q8_row = false, q8_group = false;
+    bool f32 = false;
+    std::array<bool, kActivationForms> q8{};
     std::size_t parts = 1;
     /// `parts` 2: each row is quantised twice, the second time what the first left over, for 15-bit activations.
     static Forms of(std::span<const MatmulOutput> outputs, std::size_t parts = 1) {
@@ -21,7 +24,7 @@ class ActivationRows {
       forms.parts = parts;
       for (const MatmulOutput& out : outputs) {
         const PackFormatInfo& f = out.w->format_info();
-        (f.is_float ? forms.f32 : f.activation_group() == 0 ? forms.q8_row : forms.q8_group) = true;
+        (f.is_float ? forms.f32 : forms.q8[activation_form(f.activation_group())]) = true;
       }
       return forms;
     }
@@ -31,9 +34,11 @@ class ActivationRows {
   static Result<ActivationRows> create(std::size_t m, std::size_t k, std::size_t fine_k = 0) {
     ActivationRows rows;
     TRITIUM_ASSIGN(rows.f32_, Array<float>::allocate(m * k));
-    TRITIUM_ASSIGN(rows.row_memory_, AlignedBuffer::allocate(std::max(q8_bytes(m, k, 0), q8_bytes(2 * m, fine_k, 0))));
-    TRITIUM_ASSIGN(rows.group_memory_,
-                   AlignedBuffer::allocate(std::max(q8_bytes(m, k, 32), q8_bytes(2 * m, fine_k, 32))));
+    for (std::size_t form = 0; form < kActivationForms; ++form) {
+      const std::size_t group = kActivationGroups[form];
+      TRITIUM_ASSIGN(rows.memory_[form],
+                     AlignedBuffer::allocate(std::max(q8_bytes(m, k, group), q8_bytes(2 * m, fine_k, group))));
+    }
     return rows;
   }
 
@@ -42,8 +47,8 @@ class ActivationRows {
     m_ = m;
     k_ = k;
     parts_ = parts;
-    q8_row_ = Q8Rows::bind(row_memory_.data(), parts * m, k, 0);
-    q8_group_ = Q8Rows::bind(group_memory_.data(), parts * m, k, 32);
+    for (std::size_t form = 0; form < kActivationForms; ++form)
+      q8_[form] = Q8Rows::bind(memory_[form].data(), parts * m, k, kActivationGroups[form]);
   }
 
   /// Row r: fill(r, out) writes k floats, which are then quantised into `forms`. Rows are independent of each other.
@@ -51,12 +56,14 @@ class ActivationRows {
   void produce(const KernelTable& kernels, std::size_t r, const Forms& forms, Fill&& fill) {
     float* out = f32_.data() + r * k_;
     fill(r, out);
-    if (forms.q8_row) quantize(kernels, q8_row_, r, out);
-    if (forms.q8_group) quantize(kernels, q8_group_, r, out);
+    for (std::size_t form = 0; form < kActivationForms; ++form)
+      if (forms.q8[form]) quantize(kernels, q8_[form], r, out);
   }
 
   [[nodiscard]] MatmulInput view() const {
-    return {m_, k_, parts_, {f32_.data(), m_, k_}, q8_row_.view(), q8_group_.view()};
+    MatmulInput x{m_, k_, parts_, {f32_.data(), m_, k_}, {}};
+    for (std::size_t form = 0; form < kActivationForms; ++form) x.q8[form] = q8_[form].view();
+    return x;
   }
 
  private:
@@ -71,8 +78,8 @@ class ActivationRows {
   }
 
   Array<float> f32_;
-  AlignedBuffer row_memory_, group_memory_;
-  Q8Rows q8_row_, q8_group_;
+  std::array<AlignedBuffer, kActivationForms> memory_;
+  std::array<Q8Rows, kActivationForms> q8_;
   std::size_t m_ = 0, k_ = 0, parts_ = 1;
 };
 

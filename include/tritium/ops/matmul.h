@@ -21,8 +21,7 @@ struct MatmulInput {
   std::size_t k = 0;
   std::size_t parts = 1;        ///< quantised rows that are added to make one, see MatmulArgs::x_parts
   MatrixView<const float> f32;  ///< float formats
-  Q8View q8_row;                ///< row-scaled formats
-  Q8View q8_group;              ///< formats with groups
+  Q8View q8[kActivationForms];  ///< quantised formats: as kActivationGroups
 };
 
 /// One product of a region.
@@ -57,7 +56,7 @@ inline MatmulArgs matmul_args(const MatmulInput& x, const MatmulOutput& out, std
     const std::size_t codes_row = first_row * x.parts;
     args.m = rows * x.parts;
     args.x_parts = x.parts;
-    args.x = f.activation_group() == 0 ? x.q8_row : x.q8_group;
+    args.x = x.q8[activation_form(f.activation_group())];
     args.x.codes += codes_row * args.x.stride;
     args.x.scales += codes_row * args.x.groups;
     args.x.sums += codes_row * args.x.groups;
@@ -148,7 +147,7 @@ inline Status matmul(OpContext& context, const MatmulInput& x, std::span<const M
   for (const MatmulOutput& out : outputs) {
     const PackFormatInfo& f = out.w->format_info();
     const bool has_input =
-        f.is_float ? x.f32.data != nullptr : (f.activation_group() == 0 ? x.q8_row : x.q8_group).codes != nullptr;
+        f.is_float ? x.f32.data != nullptr : x.q8[activation_form(f.activation_group())].codes != nullptr;
     const std::size_t rows = out.rows_of(x.m);
     if (out.w->empty() || out.w->k() != x.k || out.first_row > x.m || rows > x.m - out.first_row || out.y.rows < rows ||
         out.y.cols < out.w->n() || !has_input || out.epilogue.gated != out.w->interleaved()) {

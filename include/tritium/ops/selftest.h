@@ -94,11 +94,11 @@ class SelfTest {
   Status check_quantize(const std::vector<float>& x) {
     if (table_.quantize_rows == nullptr) return missing("quantize_rows");
     ++report_.kernels;
-    for (const std::size_t group : {std::size_t{0}, std::size_t{32}}) {
-      AlignedBuffer& memory = group == 0 ? row_memory_ : group_memory_;
-      TRITIUM_ASSIGN(memory, AlignedBuffer::allocate_zeroed(q8_bytes(kRows, kInputs, group)));
-      const Q8Rows rows = Q8Rows::bind(memory.data(), kRows, kInputs, group);
-      (group == 0 ? by_row_ : by_group_) = rows;
+    for (std::size_t form = 0; form < kActivationForms; ++form) {
+      const std::size_t group = kActivationGroups[form];
+      TRITIUM_ASSIGN(q8_memory_[form], AlignedBuffer::allocate_zeroed(q8_bytes(kRows, kInputs, group)));
+      const Q8Rows rows = Q8Rows::bind(q8_memory_[form].data(), kRows, kInputs, group);
+      q8_[form] = rows;
       table_.quantize_rows(x.data(), kInputs, rows, 0, kRows);
       Worst worst;
       for (std::size_t r = 0; r < kRows; ++r) {
@@ -109,7 +109,7 @@ class SelfTest {
           if (group == 0) {
             worst.add(r, i, codes[i], code, 1e-3);
           } else {  // a tie may go either way
-            const double scale = static_cast<double>(rows.scales[r * rows.groups + i / 32]);
+            const double scale = static_cast<double>(rows.scales[r * rows.groups + i / group]);
             const double quotient = static_cast<double>(x[r * kInputs + i]) / scale;
             worst.add(r, i, std::clamp(static_cast<double>(code), quotient - 0.5, quotient + 0.5), code, 1e-4);
           }
@@ -177,7 +177,7 @@ class SelfTest {
     args.k = kInputs;
     args.x_f32 = x.data();
     args.x_stride = kInputs;
-    const Q8Rows& rows = f.activation_group() == 0 ? by_row_ : by_group_;
+    const Q8Rows& rows = q8_[activation_form(f.activation_group())];
     args.x = rows.view();
 
     std::vector<double> values(x.begin(), x.end());
@@ -324,8 +324,8 @@ class SelfTest {
   SelfTestReport report_;
   std::uint32_t state_ = 2463534242u;
   UnitFields fields_{};
-  AlignedBuffer row_memory_, group_memory_;
-  Q8Rows by_row_, by_group_;
+  std::array<AlignedBuffer, kActivationForms> q8_memory_;
+  std::array<Q8Rows, kActivationForms> q8_;
 };
 
 }  // namespace detail

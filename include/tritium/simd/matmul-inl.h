@@ -6,8 +6,8 @@
 //              walks several far-apart panels side by side, because one sequential stream reaches half of what a core can
 //              read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
 //   unpacked   many rows: four panels are unpacked to bytes in the second-level cache and swept by all rows. A register
-//              tile of 24 or 12 accumulators asks that cache for 21 to 37 bytes a cycle, which Zen 5 delivers without
-//              loss, so sums stay in registers over all of k (up to 4096 inputs).
+//              tile of 6 rows asks that cache for 21 bytes a cycle, which Zen 5 delivers without loss, so sums stay in
+//              registers over all of k (up to 4096 inputs). Blocks that fit the first-level cache lose 4 to 17 %.
 // Both accumulate each output in the same order with the same roundings, so a token's result does not depend on how many
 // tokens were computed beside it.
 //
@@ -36,10 +36,11 @@ namespace HWY_NAMESPACE {
 inline constexpr std::size_t kTilePanels = kLanes == 16 ? 4 : kLanes == 8 ? 2 : 1;  // one row
 inline constexpr std::size_t kSomeRows = kLanes == 16 ? 4 : 1;                      // some rows x half as many panels
 inline constexpr std::size_t kMostRows = kLanes == 16 ? 8 : HWY_ARCH_X86 && kLanes == 4 ? 1 : 2;  // most rows x 1 panel
-inline constexpr std::size_t kSweepPanels = kLanes == 16 ? 4 : 1;
-inline constexpr std::size_t kSweepRows = kLanes == 16 ? 3 : kMostRows;         // f32 accumulators beside int32 ones
-inline constexpr std::size_t kRowSweepRows = kLanes == 16 ? 6 : 2 * kMostRows;  // int32 accumulators only
-inline constexpr std::size_t kPrefetchBytes = 4096;                             ///< ahead in each stream
+inline constexpr std::size_t kPrefetchBytes = 2048;  ///< ahead in each stream: 512 to 2048 cost least in cache
+
+/// Inputs under one activation scale of a grouped format.
+template <class F>
+inline constexpr std::size_t kXGroup = F::kGroup < kStepInputs ? kStepInputs : F::kGroup;
 
 /// One activation row from some input on.
 struct XRow {
@@ -48,13 +49,15 @@ struct XRow {
   const std::int32_t* sums;
   const std::int32_t* sums16;
   const std::int32_t* starts;  ///< of each accumulation, where they were computed beforehand
+  const float* min_sums;       ///< scale * sum of each accumulation, likewise
 };
 HWY_INLINE XRow RowOf(const Q8View& x, std::size_t m) {
-  return {x.codes + m * x.stride, x.scales + m * x.groups, x.sums + m * x.groups,
-          x.group == 0 ? nullptr : x.sums16 + 2 * m * x.groups, nullptr};
-}
-HWY_INLINE XRow Advance(XRow row, std::size_t inputs) {
-  return {row.codes + inputs, row.scales + inputs / 32, row.sums + inputs / 32, row.sums16 + inputs / 16, nullptr};
+  return {x.codes + m * x.stride,
+          x.scales + m * x.groups,
+          x.sums + m * x.groups,
+          x.sums16 == nullptr ? nullptr : x.sums16 + 2 * m * x.groups,
+          nullptr,
+          nullptr};
 }
 
 /// Byte-wide codes with f32 scales: what the unpacked path reads. Units begin with their scales (and minima).
@@ -142,101 +145,138 @@ HWY_INLINE VI TimesZero(VI v) {
 /// kZero of a sweep: starts were computed for all rows at once.
 inline constexpr int kStartsReady = -1;
 
-/// y[r][p][v] += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or kStartsReady.
-template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch, int kZero>
-HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
-                             VF (&y)[MR][NP][kVecs]) {
-  constexpr std::size_t kHalves = F::kGroup == 16 ? 2 : 1;  // accumulations in a step
-  constexpr std::size_t kQuads = 8 / kHalves;
-  constexpr std::size_t kSteps =
-      F::kGroup <= kStepInputs ? 1 : F::kGroup / kStepInputs;  // steps under one weight scale
-  constexpr std::size_t kOuter = F::kUnit / (kSteps * kStepInputs);
+/// With wide codes one row needs no shifts: field f of a byte is multiplied in place, 4^f (or 16^f) times too large, in an
+/// accumulator of its own, and shifted down once at the end, which is exact.
+template <class F, class Dot, std::size_t MR>
+inline constexpr bool kFieldsInPlace = Dot::kWideCodes && MR == 1 && (F::kBits == 2 || F::kBits == 4) && !F::kTable;
 
-  std::size_t x_step = 0;
+/// The codes of quad q where they lie in their bytes.
+template <class F, std::size_t q>
+HWY_INLINE VU8 QuadInPlace(const std::uint8_t* step, std::size_t v) {
+  constexpr std::size_t kFields = 8 / F::kBits;
+  constexpr int kMask = ((1 << F::kBits) - 1) << (F::kBits * (q % kFields));
+  return MaskBits(LoadLine(step + q / kFields * kLineBytes, v), static_cast<std::uint8_t>(kMask));
+}
+
+/// Where a register tile's float sums are between groups: beside the integer ones, or in the first-level cache, which
+/// leaves all registers to integers. GCC 12 spills activations when both fill the registers.
+template <std::size_t MR, std::size_t NP>
+struct SumsInRegisters {
+  VF y[MR][NP][kVecs];
+  HWY_INLINE VF Get(std::size_t r, std::size_t p, std::size_t v) const { return y[r][p][v]; }
+  HWY_INLINE void Set(std::size_t r, std::size_t p, std::size_t v, VF value) { y[r][p][v] = value; }
+};
+struct SumsInMemory {
+  float* tile;  ///< rows of kPrefillPanels panels
+  static constexpr std::size_t kRow = kPrefillPanels * kPanelRows;
+  HWY_INLINE VF Get(std::size_t r, std::size_t p, std::size_t v) const {
+    return hn::LoadU(DF(), tile + r * kRow + p * kPanelRows + v * kLanes);
+  }
+  HWY_INLINE void Set(std::size_t r, std::size_t p, std::size_t v, VF value) {
+    hn::StoreU(value, DF(), tile + r * kRow + p * kPanelRows + v * kLanes);
+  }
+};
+
+/// y += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or kStartsReady.
+template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch, int kZero, class Sums>
+HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
+                             Sums& y) {
+  constexpr std::size_t kHalves = F::kGroup == 16 ? 2 : 1;          // groups in a step
+  constexpr std::size_t kSteps = kXGroup<F> / kStepInputs;          // steps in a group
+  constexpr std::size_t kQuads = 8 / kHalves;                       // of a step under one scale
+  constexpr std::size_t kRuns = F::kUnit / (kSteps * kStepInputs);  // activation scales in a unit
+  constexpr bool kInPlace = kFieldsInPlace<F, Dot, MR> && kHalves == 1;
+  constexpr std::size_t kFields = kInPlace ? 8 / F::kBits : 1;
+
+  std::size_t x_group = 0;
   for (std::size_t u = 0; u < n_units; ++u) {
     const std::size_t unit_at = u * F::kUnitBytes;
     UnitScales<F> scales[NP];
     Unroll<NP>([&](auto p) TRITIUM_LAMBDA { scales[p].Load(panel[p] + unit_at); });
-    std::size_t step_at = unit_at + F::kHeaderBytes;
-    for (std::size_t o = 0; o < kOuter; ++o) {
-      VF partial[MR][NP][kVecs];  // under one weight scale but several activation scales
-      for (std::size_t s = 0; s < kSteps; ++s, ++x_step, step_at += F::kStepBytes) {
-        if constexpr (kPrefetch) {
-          Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-            Unroll<F::kStepBytes / kLineBytes>([&](auto i) TRITIUM_LAMBDA {
-              __builtin_prefetch(panel[p] + step_at + kPrefetchBytes + i * kLineBytes);
-            });
+    for (std::size_t o = 0; o < kRuns; ++o, ++x_group) {
+      Unroll<kHalves>([&](auto h) TRITIUM_LAMBDA {
+        const std::size_t accumulation = kHalves * x_group + h;
+        const auto x_sum = [&](const XRow& x)
+                               TRITIUM_LAMBDA { return kHalves == 2 ? x.sums16[accumulation] : x.sums[accumulation]; };
+        QuadSum<Dot, kInPlace ? 255 : F::kMaxCode> sum[MR][NP][kVecs][kFields];
+        Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+          VI start;
+          if constexpr (kZero == kStartsReady) {
+            start = hn::Set(DI(), row[r].starts[accumulation]);
+          } else {
+            start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(hn::Set(DI(), x_sum(row[r]))));
+          }
+          Unroll<NP * kVecs * kFields>([&](auto i) TRITIUM_LAMBDA {
+            sum[r][i / (kVecs * kFields)][i / kFields % kVecs][i % kFields].Start(i % kFields == 0 ? start
+                                                                                                   : hn::Zero(DI()));
           });
-        }
-        Unroll<kHalves>([&](auto h) TRITIUM_LAMBDA {
-          QuadSum<Dot, F::kMaxCode> sum[MR][NP][kVecs];
-          Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
-            VI start;
-            if constexpr (kZero == kStartsReady) {
-              start = hn::Set(DI(), row[r].starts[kHalves * x_step + h]);
-            } else {
-              const std::int32_t x_sum = kHalves == 2 ? row[r].sums16[2 * x_step + h] : row[r].sums[x_step];
-              start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(hn::Set(DI(), x_sum)));
-            }
+        });
+        for (std::size_t s = 0; s < kSteps; ++s) {
+          const std::size_t step_at = unit_at + F::kHeaderBytes + (o * kSteps + s) * F::kStepBytes;
+          const std::size_t x_at = (x_group * kSteps + s) * kStepInputs;
+          if constexpr (kPrefetch && h == 0) {
             Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-              Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { sum[r][p][v].Start(start); });
+              Unroll<F::kStepBytes / kLineBytes>([&](auto i) TRITIUM_LAMBDA {
+                __builtin_prefetch(panel[p] + step_at + kPrefetchBytes + i * kLineBytes);
+              });
             });
-          });
+          }
           Unroll<kQuads>([&](auto i) TRITIUM_LAMBDA {
             constexpr std::size_t q = h * kQuads + i;
             VI8 x[MR];
-            Unroll<MR>([&](auto r)
-                           TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + x_step * kStepInputs + kQuad * q); });
+            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + x_at + kQuad * q); });
             Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
               Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-                const VU8 w = QuadCodes<F, q>(panel[p] + step_at, v);
-                Unroll<MR>([&](auto r) TRITIUM_LAMBDA { sum[r][p][v].template Add<i>(w, x[r]); });
+                if constexpr (kInPlace) {
+                  sum[0][p][v][q % kFields].template Add<i>(QuadInPlace<F, q>(panel[p] + step_at, v), x[0]);
+                } else {
+                  const VU8 w = QuadCodes<F, q>(panel[p] + step_at, v);
+                  Unroll<MR>([&](auto r) TRITIUM_LAMBDA { sum[r][p][v][0].template Add<i>(w, x[r]); });
+                }
               });
             });
           });
+          if constexpr (kSteps > 1) {
+            Unroll<MR * NP * kVecs * kFields>([&](auto i) TRITIUM_LAMBDA {
+              auto& one = sum[i / (NP * kVecs * kFields)][i / (kVecs * kFields) % NP][i / kFields % kVecs][i % kFields];
+              one.Start(one.template Finish<kQuads>());
+            });
+          }
+        }
+        Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+          const VF x_scale = hn::Set(DF(), row[r].scales[x_group]);
+          VF min_sum = hn::Zero(DF());
+          if constexpr (F::kHasMin && kZero == kStartsReady) {
+            min_sum = hn::Set(DF(), row[r].min_sums[accumulation]);
+          } else if constexpr (F::kHasMin) {
+            min_sum = hn::Set(DF(), row[r].scales[x_group] * static_cast<float>(x_sum(row[r])));
+          }
           const std::size_t g = o * kHalves + h;
           Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
             Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-              Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
-                const VF acc =
-                    hn::Sub(hn::BitCast(DF(), sum[r][p][v].template Finish<kQuads>()), hn::Set(DF(), kFloatOne));
-                const VF x_scale = hn::Set(DF(), row[r].scales[x_step]);
-                if constexpr (kSteps == 1) {
-                  const VF scale = hn::Mul(scales[p].Scale(panel[p] + unit_at, g, v), x_scale);
-                  y[r][p][v] = hn::MulAdd(acc, scale, y[r][p][v]);
-                } else {
-                  partial[r][p][v] = s == 0 ? hn::Mul(acc, x_scale) : hn::MulAdd(acc, x_scale, partial[r][p][v]);
-                }
-                if constexpr (F::kHasMin) {
-                  const std::int32_t x_sum = kHalves == 2 ? row[r].sums16[2 * x_step + h] : row[r].sums[x_step];
-                  const VF sum_value = hn::Set(DF(), row[r].scales[x_step] * static_cast<float>(x_sum));
-                  y[r][p][v] = hn::MulAdd(scales[p].Min(panel[p] + unit_at, g, v), sum_value, y[r][p][v]);
-                }
+              VI total = kSteps > 1 ? sum[r][p][v][0].sum : sum[r][p][v][0].template Finish<kQuads>();
+              Unroll<kFields - 1>([&](auto f) TRITIUM_LAMBDA {
+                constexpr int kShift = F::kBits * (static_cast<int>(f) + 1);
+                total = hn::Add(total, hn::ShiftRight<kInPlace ? kShift : 0>(sum[r][p][v][kInPlace ? f + 1 : 0].sum));
               });
+              const VF acc = hn::Sub(hn::BitCast(DF(), total), hn::Set(DF(), kFloatOne));
+              const VF scale = hn::Mul(scales[p].Scale(panel[p] + unit_at, g, v), x_scale);
+              VF value = hn::MulAdd(acc, scale, y.Get(r, p, v));
+              if constexpr (F::kHasMin) value = hn::MulAdd(scales[p].Min(panel[p] + unit_at, g, v), min_sum, value);
+              y.Set(r, p, v, value);
             });
           });
         });
-      }
-      if constexpr (kSteps > 1) {
-        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-            const VF scale = scales[p].Scale(panel[p] + unit_at, o, v);
-            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { y[r][p][v] = hn::MulAdd(partial[r][p][v], scale, y[r][p][v]); });
-          });
-        });
-      }
+      });
     }
   }
 }
 
 /// Integer sums of row-scaled formats, zero point not yet subtracted: sum[r][p][v] += sum of code * x_code.
-/// With wide codes one row needs no shifts: field f of a byte is multiplied in place, 4^f (or 16^f) times too large, in an
-/// accumulator of its own, and shifted down once at the end, which is exact.
 template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch>
 HWY_INLINE void RowUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
                          VI (&sum)[MR][NP][kVecs]) {
-  constexpr bool kInPlace = Dot::kWideCodes && MR == 1 && (F::kBits == 2 || F::kBits == 4) && !F::kTable;
-  if constexpr (kInPlace) {
+  if constexpr (kFieldsInPlace<F, Dot, MR>) {
     constexpr std::size_t kFields = 8 / F::kBits;
     constexpr std::size_t kLines = 8 / kFields;
     VI field[NP][kVecs][kFields];
@@ -373,11 +413,11 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
   Unroll<NP>([&](auto p) TRITIUM_LAMBDA { panel[p] = panels[p]; });
   XRow row[MR];
   Unroll<MR>([&](auto r) TRITIUM_LAMBDA { row[r] = RowOf(args.x, m + r < args.m ? m + r : args.m - 1); });
-  VF y[MR][NP][kVecs];
+  SumsInRegisters<MR, NP> y;
   const std::size_t units = F::units(args.k);
   if constexpr (F::kGroup != 0) {
     Unroll<MR * NP * kVecs>([&](auto i)
-                                TRITIUM_LAMBDA { y[i / (NP * kVecs)][i / kVecs % NP][i % kVecs] = hn::Zero(DF()); });
+                                TRITIUM_LAMBDA { y.Set(i / (NP * kVecs), i / kVecs % NP, i % kVecs, hn::Zero(DF())); });
     GroupedUnits<F, Dot, MR, NP, kPrefetch, kZero>(panel, units, row, y);
   } else {
     const std::uint8_t* codes[NP];
@@ -397,7 +437,7 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
       Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
         Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
           const VF scale = hn::Mul(hn::LoadU(DF(), reinterpret_cast<const float*>(panel[p]) + v * kLanes), x_scale);
-          y[r][p][v] = hn::Mul(hn::ConvertTo(DF(), sum[r][p][v]), scale);
+          y.Set(r, p, v, hn::Mul(hn::ConvertTo(DF(), sum[r][p][v]), scale));
         });
       });
     });
@@ -405,7 +445,7 @@ inline HWY_NOINLINE void DirectTile(const MatmulArgs& args, const std::uint8_t* 
   Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
     constexpr std::size_t r = i / (NP * kVecs);
     constexpr std::size_t c = i % (NP * kVecs);
-    hn::StoreU(y[r][c / kVecs][c % kVecs], DF(), out + r * out_stride + c * kLanes);
+    hn::StoreU(y.Get(r, c / kVecs, c % kVecs), DF(), out + r * out_stride + c * kLanes);
   });
 }
 
@@ -534,6 +574,15 @@ inline HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t coun
   }
 }
 
+/// The register tile of a sweep: 24 or 12 integer accumulators. Short groups keep their float sums in registers beside the
+/// integer ones; sums of long groups are touched so rarely that they may stay in the first-level cache.
+template <class U>
+struct SweepShape {
+  static constexpr bool kSumsInMemory = U::kGroup > kStepInputs;
+  static constexpr std::size_t kRows = kLanes == 16 ? 6 : U::kGroup == 0 || kSumsInMemory ? 2 * kMostRows : kMostRows;
+  static constexpr std::size_t kPanels = kLanes != 16 ? 1 : U::kGroup == 0 ? 4 : 2;
+};
+
 /// What a tile of a sweep does besides multiplying.
 struct SweepBlock {
   const float* w_scales[kPrefillPanels];  ///< row formats: of each panel
@@ -551,18 +600,24 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
   XRow row[MR];
   Unroll<MR>([&](auto r) TRITIUM_LAMBDA { row[r] = rows[r]; });
   if constexpr (U::kGroup != 0) {
-    VF y[MR][NP][kVecs];
-    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
-      constexpr std::size_t r = i / (NP * kVecs);
-      constexpr std::size_t c = i % (NP * kVecs);
-      y[r][c / kVecs][c % kVecs] = block.first ? hn::Zero(DF()) : hn::LoadU(DF(), tile + r * kRowLength + c * kLanes);
-    });
-    GroupedUnits<U, Dot, MR, NP, false, kStartsReady>(panel, units, row, y);
-    Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
-      constexpr std::size_t r = i / (NP * kVecs);
-      constexpr std::size_t c = i % (NP * kVecs);
-      hn::StoreU(y[r][c / kVecs][c % kVecs], DF(), tile + r * kRowLength + c * kLanes);
-    });
+    SumsInMemory memory{tile};
+    for (std::size_t r = 0; block.first && r < MR; ++r) {
+      Unroll<NP * kVecs>([&](auto i) TRITIUM_LAMBDA { memory.Set(r, i / kVecs, i % kVecs, hn::Zero(DF())); });
+    }
+    if constexpr (SweepShape<U>::kSumsInMemory) {
+      GroupedUnits<U, Dot, MR, NP, false, kStartsReady>(panel, units, row, memory);
+    } else {
+      SumsInRegisters<MR, NP> y;
+      Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+        constexpr std::size_t r = i / (NP * kVecs), p = i / kVecs % NP, v = i % kVecs;
+        y.Set(r, p, v, memory.Get(r, p, v));
+      });
+      GroupedUnits<U, Dot, MR, NP, false, kStartsReady>(panel, units, row, y);
+      Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+        constexpr std::size_t r = i / (NP * kVecs), p = i / kVecs % NP, v = i % kVecs;
+        memory.Set(r, p, v, y.Get(r, p, v));
+      });
+    }
   } else {
     std::int32_t* ints = reinterpret_cast<std::int32_t*>(tile);
     VI sum[MR][NP][kVecs];
@@ -637,19 +692,21 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
   using U = std::conditional_t<kInPlace, F, UnpackedOf<F, Dot>>;
   constexpr int kZero = ZeroFor<UnpackedOf<F, Dot>, Dot>(F::kZero);
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
-  constexpr std::size_t MR = kTiles ? 2 * kTileRows : F::kGroup == 0 ? kRowSweepRows : kSweepRows;
+  constexpr std::size_t MR = kTiles ? 2 * kTileRows : SweepShape<U>::kRows;
+  constexpr std::size_t NP = SweepShape<U>::kPanels;
   constexpr std::size_t kBlockUnits = kPrefillInputs / (F::kBits == 0 ? 160 : F::kUnit) * (F::kBits == 0 ? 8 : 1);
   constexpr std::size_t kBlock = kBlockUnits * F::kUnit;  // whole units of both formats
   static_assert(kBlock % U::kUnit == 0 && kBlock <= kPrefillInputs);
   constexpr std::size_t kPanelBytes = kInPlace ? 0 : kBlock / U::kUnit * U::kUnitBytes;
-  constexpr std::size_t kAccumulated = U::kGroup == 16 ? 16 : 32;               // inputs of one accumulation
+  constexpr std::size_t kAccumulated = U::kGroup == 0 ? kBlock : U::kGroup;     // inputs of one accumulation
   constexpr std::size_t kStarts = round_up(kBlock / kAccumulated, kPanelRows);  // of a row
-  static_assert(kPrefillPanels * kPanelBytes + (kPrefillRows + MR) * kRowLength * 4 + MR * kStarts * 4 <=
+  static_assert(kPrefillPanels * kPanelBytes + (kPrefillRows + MR) * kRowLength * 4 + 2 * MR * kStarts * 4 <=
                 matmul_scratch_bytes());
 
   std::uint8_t* unpacked = reinterpret_cast<std::uint8_t*>(scratch);
   float* sums = reinterpret_cast<float*>(unpacked + round_up(kPrefillPanels * kPanelBytes, kLineBytes));
   std::int32_t* starts = reinterpret_cast<std::int32_t*>(sums + (kPrefillRows + MR) * kRowLength);
+  float* min_sums = reinterpret_cast<float*>(starts + MR * kStarts);
   const std::size_t units = F::units(args.k);
   const std::size_t block_units = div_up(units, div_up(units, kBlockUnits));  // blocks of nearly equal length
   const std::size_t store_rows = MR % args.x_parts == 0 ? MR : 2 * MR;        // rows that are added are stored together
@@ -693,14 +750,19 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
               rows[r].codes += u0 * F::kUnit;
               starts[r * kStarts] = -kZero * *rows[r].sums;
             } else {
-              const std::int32_t* x_sums =
-                  (kAccumulated == 16 ? rows[r].sums16 : rows[r].sums) + u0 * F::kUnit / kAccumulated;
-              const std::int32_t* starts_of_row = rows[r].starts;
-              rows[r] = Advance(rows[r], u0 * F::kUnit);
-              rows[r].starts = starts_of_row;
+              const std::size_t from = u0 * F::kUnit / kAccumulated;
+              const std::int32_t* x_sums = (kAccumulated == 16 ? rows[r].sums16 : rows[r].sums) + from;
+              rows[r].codes += u0 * F::kUnit;
+              rows[r].scales += u0 * F::kUnit / kXGroup<F>;
+              rows[r].min_sums = min_sums + r * kStarts;
               for (std::size_t i = 0; i < inputs / kAccumulated; i += kLanes) {  // whole vectors: sums are padded
-                const VI start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(hn::LoadU(DI(), x_sums + i)));
+                const VI x_sum = hn::LoadU(DI(), x_sums + i);
+                const VI start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(x_sum));
                 hn::StoreU(start, DI(), starts + r * kStarts + i);
+              }
+              for (std::size_t i = 0; F::kHasMin && i < inputs / kAccumulated; ++i) {
+                min_sums[r * kStarts + i] =
+                    rows[r].scales[kAccumulated == 16 ? i / 2 : i] * static_cast<float>(x_sums[i]);
               }
             }
           }
@@ -715,10 +777,10 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
           if constexpr (kTiles) {
             TileSweep(tiles, args, m0 + m, live, u0 * F::kUnit, kZero, panels, n_panels, steps, tail, tile, block);
           } else {
-            for (std::size_t p = 0; p < n_panels; p += kSweepPanels) {
+            for (std::size_t p = 0; p < n_panels; p += NP) {
               SweepBlock part = block;
-              for (std::size_t i = 0; i < kSweepPanels; ++i) part.w_scales[i] = block.w_scales[p + i];
-              SweepTile<U, Dot, MR, kSweepPanels>(panels + p, steps, rows, tile + p * kPanelRows, part);
+              for (std::size_t i = 0; i < NP; ++i) part.w_scales[i] = block.w_scales[p + i];
+              SweepTile<U, Dot, MR, NP>(panels + p, steps, rows, tile + p * kPanelRows, part);
             }
           }
           held += live;

@@ -44,7 +44,7 @@ inline HWY_NOINLINE void ReadStreams(const std::byte* data, std::size_t bytes, s
   for (std::size_t at = 0; at < bytes; at += 256) {
     for (std::size_t s = 0; s < n_streams; ++s) {
       const std::uint8_t* p = base + s * stride + at;
-      for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(p + line * kLineBytes + 4096);
+      for (std::size_t line = 0; line < 4; ++line) __builtin_prefetch(p + line * kLineBytes + 2048);
       for (std::size_t i = 0; i < 256 / kVecBytes; ++i) sum = hn::Xor(sum, hn::LoadU(DU8(), p + i * kVecBytes));
     }
   }

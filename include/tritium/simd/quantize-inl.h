@@ -53,12 +53,11 @@ inline HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& 
   std::int8_t* codes = rows.codes + m * rows.stride;
   float* scales = rows.scales + m * rows.groups;
   std::int32_t* sums = rows.sums + m * rows.groups;
-  const std::size_t whole = rows.k / 32;
-  HWY_ALIGN float tail[32] = {};
-  const std::size_t rest = rows.k - 32 * whole;
-  if (rest != 0) std::memcpy(tail, x + 32 * whole, rest * sizeof(float));
-
   if (rows.group == 0) {
+    const std::size_t whole = rows.k / 32;
+    HWY_ALIGN float tail[32] = {};
+    const std::size_t rest = rows.k - 32 * whole;
+    if (rest != 0) std::memcpy(tail, x + 32 * whole, rest * sizeof(float));
     std::int32_t bits = AbsMaxBits16(x, 2 * whole);
     if (rest != 0) {
       const std::int32_t more = AbsMaxBits16(tail, 2);
@@ -89,29 +88,41 @@ inline HWY_NOINLINE void QuantizeRow(const float* HWY_RESTRICT x, const Q8Rows& 
     return;
   }
 
-  std::int32_t* sums16 = rows.sums16 + 2 * m * rows.groups;
-  const std::size_t groups = whole + (rest != 0 ? 1 : 0);
+  const std::size_t group = rows.group;
+  const std::size_t groups = rows.k / group + (rows.k % group != 0 ? 1 : 0);
+  std::int32_t* sums16 = rows.sums16 == nullptr ? nullptr : rows.sums16 + 2 * m * rows.groups;
+  HWY_ALIGN float tail[256];
   for (std::size_t g = 0; g < groups; ++g) {
-    const float* from = g < whole ? x + 32 * g : tail;
-    const std::int32_t bits = AbsMaxBits16(from, 2);
-    const float most = FloatOfBits(bits);
-    if (HWY_UNLIKELY(bits >= kInfinityBits || most < kLeastGroup)) {
-      std::memset(codes + 32 * g, 0, 32);
-      sums16[2 * g] = sums16[2 * g + 1] = sums[g] = 0;
-      scales[g] = bits >= kInfinityBits ? most : 0.0f;
-      continue;
+    const float* from = x + group * g;
+    std::int8_t* to = codes + group * g;
+    if (rows.k - group * g < group) {
+      std::memset(tail, 0, sizeof(tail));
+      std::memcpy(tail, from, (rows.k - group * g) * sizeof(float));
+      from = tail;
     }
-    const VF inverse = hn::Set(DF(), 127.0f / most);
-    sums16[2 * g] = Quantize16(from, inverse, codes + 32 * g);
-    sums16[2 * g + 1] = Quantize16(from + 16, inverse, codes + 32 * g + 16);
-    sums[g] = sums16[2 * g] + sums16[2 * g + 1];
-    scales[g] = most / 127.0f;
+    const std::int32_t bits = AbsMaxBits16(from, group / 16);
+    const float most = FloatOfBits(bits);
+    std::int32_t sum = 0;
+    if (HWY_UNLIKELY(bits >= kInfinityBits || most < kLeastGroup)) {
+      std::memset(to, 0, group);
+      if (sums16 != nullptr) sums16[2 * g] = sums16[2 * g + 1] = 0;
+      scales[g] = bits >= kInfinityBits ? most : 0.0f;
+    } else {
+      const VF inverse = hn::Set(DF(), 127.0f / most);
+      for (std::size_t i = 0; i < group; i += 16) {
+        const std::int32_t sum16 = Quantize16(from + i, inverse, to + i);
+        if (sums16 != nullptr) sums16[2 * g + i / 16] = sum16;
+        sum += sum16;
+      }
+      scales[g] = most / 127.0f;
+    }
+    sums[g] = sum;
   }
-  std::memset(codes + 32 * groups, 0, rows.stride - 32 * groups);
+  std::memset(codes + group * groups, 0, rows.stride - group * groups);
   const std::size_t pad = rows.groups - groups;
   std::memset(scales + groups, 0, pad * sizeof(float));
   std::memset(sums + groups, 0, pad * sizeof(std::int32_t));
-  std::memset(sums16 + 2 * groups, 0, 2 * pad * sizeof(std::int32_t));
+  if (sums16 != nullptr) std::memset(sums16 + 2 * groups, 0, 2 * pad * sizeof(std::int32_t));
 }
 
 HWY_INLINE void QuantizeRows(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first,
