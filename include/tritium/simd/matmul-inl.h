@@ -179,6 +179,33 @@ struct SumsInMemory {
   }
 };
 
+/// sum[r][p][v] += the products of quads [kFirst, kFirst + kCount) of the steps at panel[p] + step_at with rows from input
+/// x_at on.
+template <class F, class Dot, std::size_t kFirst, std::size_t kCount, std::size_t MR, std::size_t NP>
+HWY_INLINE void AddQuads(const std::uint8_t* const (&panel)[NP], std::size_t step_at, const XRow (&row)[MR],
+                         std::size_t x_at, VI (&sum)[MR][NP][kVecs]) {
+  QuadSum<Dot, F::kMaxCode> quads[MR][NP][kVecs];
+  Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+    constexpr std::size_t r = i / (NP * kVecs), p = i / kVecs % NP, v = i % kVecs;
+    quads[r][p][v].Start(sum[r][p][v]);
+  });
+  Unroll<kCount>([&](auto i) TRITIUM_LAMBDA {
+    constexpr std::size_t q = kFirst + i;
+    VI8 x[MR];
+    Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + x_at + kQuad * q); });
+    Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+        const VU8 w = QuadCodes<F, q>(panel[p] + step_at, v);
+        Unroll<MR>([&](auto r) TRITIUM_LAMBDA { quads[r][p][v].template Add<i>(w, x[r]); });
+      });
+    });
+  });
+  Unroll<MR * NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+    constexpr std::size_t r = i / (NP * kVecs), p = i / kVecs % NP, v = i % kVecs;
+    sum[r][p][v] = quads[r][p][v].template Finish<kCount>();
+  });
+}
+
 /// y += the products of `n_units` units of NP panels with MR rows. kZero: ZeroFor(zero point), or kStartsReady.
 template <class F, class Dot, std::size_t MR, std::size_t NP, bool kPrefetch, int kZero, class Sums>
 HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_units, const XRow (&row)[MR],
@@ -200,7 +227,8 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
         const std::size_t accumulation = kHalves * x_group + h;
         const auto x_sum = [&](const XRow& x)
                                TRITIUM_LAMBDA { return kHalves == 2 ? x.sums16[accumulation] : x.sums[accumulation]; };
-        QuadSum<Dot, kInPlace ? 255 : F::kMaxCode> sum[MR][NP][kVecs][kFields];
+        VI sum[MR][NP][kVecs];
+        VI field[kInPlace ? NP : 1][kVecs][kFields];  // those above the lowest, of one row
         Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
           VI start;
           if constexpr (kZero == kStartsReady) {
@@ -208,11 +236,13 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
           } else {
             start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(hn::Set(DI(), x_sum(row[r]))));
           }
-          Unroll<NP * kVecs * kFields>([&](auto i) TRITIUM_LAMBDA {
-            sum[r][i / (kVecs * kFields)][i / kFields % kVecs][i % kFields].Start(i % kFields == 0 ? start
-                                                                                                   : hn::Zero(DI()));
-          });
+          Unroll<NP * kVecs>([&](auto i) TRITIUM_LAMBDA { sum[r][i / kVecs][i % kVecs] = start; });
         });
+        if constexpr (kInPlace) {
+          Unroll<NP * kVecs * kFields>([&](auto i) TRITIUM_LAMBDA {
+            field[i / (kVecs * kFields)][i / kFields % kVecs][i % kFields] = hn::Zero(DI());
+          });
+        }
         for (std::size_t s = 0; s < kSteps; ++s) {
           const std::size_t step_at = unit_at + F::kHeaderBytes + (o * kSteps + s) * F::kStepBytes;
           const std::size_t x_at = (x_group * kSteps + s) * kStepInputs;
@@ -223,26 +253,17 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
               });
             });
           }
-          Unroll<kQuads>([&](auto i) TRITIUM_LAMBDA {
-            constexpr std::size_t q = h * kQuads + i;
-            VI8 x[MR];
-            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + x_at + kQuad * q); });
-            Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-              Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-                if constexpr (kInPlace) {
-                  sum[0][p][v][q % kFields].template Add<i>(QuadInPlace<F, q>(panel[p] + step_at, v), x[0]);
-                } else {
-                  const VU8 w = QuadCodes<F, q>(panel[p] + step_at, v);
-                  Unroll<MR>([&](auto r) TRITIUM_LAMBDA { sum[r][p][v][0].template Add<i>(w, x[r]); });
-                }
+          if constexpr (kInPlace) {
+            Unroll<8>([&](auto q) TRITIUM_LAMBDA {
+              const VI8 x = BroadcastQuad(row[0].codes + x_at + kQuad * q);
+              Unroll<NP * kVecs>([&](auto i) TRITIUM_LAMBDA {
+                constexpr std::size_t p = i / kVecs, v = i % kVecs, f = q % kFields;
+                VI& to = f == 0 ? sum[0][p][v] : field[p][v][f];
+                to = Dot::template Dot<255>(to, QuadInPlace<F, q>(panel[p] + step_at, v), x);
               });
             });
-          });
-          if constexpr (kSteps > 1) {
-            Unroll<MR * NP * kVecs * kFields>([&](auto i) TRITIUM_LAMBDA {
-              auto& one = sum[i / (NP * kVecs * kFields)][i / (kVecs * kFields) % NP][i / kFields % kVecs][i % kFields];
-              one.Start(one.template Finish<kQuads>());
-            });
+          } else {
+            AddQuads<F, Dot, h * kQuads, kQuads>(panel, step_at, row, x_at, sum);
           }
         }
         Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
@@ -256,10 +277,10 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
           const std::size_t g = o * kHalves + h;
           Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
             Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-              VI total = kSteps > 1 ? sum[r][p][v][0].sum : sum[r][p][v][0].template Finish<kQuads>();
+              VI total = sum[r][p][v];
               Unroll<kFields - 1>([&](auto f) TRITIUM_LAMBDA {
-                constexpr int kShift = F::kBits * (static_cast<int>(f) + 1);
-                total = hn::Add(total, hn::ShiftRight<kInPlace ? kShift : 0>(sum[r][p][v][kInPlace ? f + 1 : 0].sum));
+                constexpr int kShift = kInPlace ? F::kBits * (static_cast<int>(f) + 1) : 0;
+                total = hn::Add(total, hn::ShiftRight<kShift>(field[p][v][f + 1]));
               });
               const VF acc = hn::Sub(hn::BitCast(DF(), total), hn::Set(DF(), kFloatOne));
               const VF scale = hn::Mul(scales[p].Scale(panel[p] + unit_at, g, v), x_scale);
@@ -312,30 +333,14 @@ HWY_INLINE void RowUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_u
     });
   } else {
     for (std::size_t u = 0; u < n_units; ++u) {
-      QuadSum<Dot, F::kMaxCode> step[MR][NP][kVecs];
-      Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
+      const std::size_t at = u * F::kUnitBytes;
+      if constexpr (kPrefetch) {
         Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { step[r][p][v].Start(sum[r][p][v]); });
+          Unroll<F::kStepBytes / kLineBytes>(
+              [&](auto i) TRITIUM_LAMBDA { __builtin_prefetch(panel[p] + at + kPrefetchBytes<NP> + i * kLineBytes); });
         });
-      });
-      Unroll<8>([&](auto q) TRITIUM_LAMBDA {
-        VI8 x[MR];
-        Unroll<MR>([&](auto r) TRITIUM_LAMBDA { x[r] = BroadcastQuad(row[r].codes + u * kStepInputs + kQuad * q); });
-        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-          if constexpr (kPrefetch && q < F::kStepBytes / kLineBytes) {
-            __builtin_prefetch(panel[p] + u * F::kUnitBytes + q * kLineBytes + kPrefetchBytes<NP>);
-          }
-          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-            const VU8 w = QuadCodes<F, q>(panel[p] + u * F::kUnitBytes, v);
-            Unroll<MR>([&](auto r) TRITIUM_LAMBDA { step[r][p][v].template Add<q>(w, x[r]); });
-          });
-        });
-      });
-      Unroll<MR>([&](auto r) TRITIUM_LAMBDA {
-        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-          Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { sum[r][p][v] = step[r][p][v].template Finish<8>(); });
-        });
-      });
+      }
+      AddQuads<F, Dot, 0, 8>(panel, at, row, u * kStepInputs, sum);
     }
   }
 }
@@ -576,13 +581,13 @@ inline HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t coun
   }
 }
 
-/// The register tile of a sweep: 24 or 12 integer accumulators. Short groups keep their float sums in registers beside the
+/// The register tile of a sweep: 24 or 12 integer accumulators (12 where a dot product has registers of its own). Short groups keep their float sums in registers beside the
 /// integer ones; sums of long groups are touched so rarely that they may stay in the first-level cache.
-template <class U>
+template <class U, class Dot>
 struct SweepShape {
   static constexpr bool kSumsInMemory = U::kGroup > kStepInputs;
   static constexpr std::size_t kRows = kLanes == 16 ? 6 : U::kGroup == 0 || kSumsInMemory ? 2 * kMostRows : kMostRows;
-  static constexpr std::size_t kPanels = kLanes != 16 ? 1 : U::kGroup == 0 ? 4 : 2;
+  static constexpr std::size_t kPanels = kLanes != 16 ? 1 : U::kGroup == 0 && Dot::kWideCodes ? 4 : 2;
 };
 
 /// What a tile of a sweep does besides multiplying.
@@ -606,7 +611,7 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
     for (std::size_t r = 0; block.first && r < MR; ++r) {
       Unroll<NP * kVecs>([&](auto i) TRITIUM_LAMBDA { memory.Set(r, i / kVecs, i % kVecs, hn::Zero(DF())); });
     }
-    if constexpr (SweepShape<U>::kSumsInMemory) {
+    if constexpr (SweepShape<U, Dot>::kSumsInMemory) {
       GroupedUnits<U, Dot, MR, NP, false, kStartsReady>(panel, units, row, memory);
     } else {
       SumsInRegisters<MR, NP> y;
@@ -694,8 +699,8 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
   using U = std::conditional_t<kInPlace, F, UnpackedOf<F, Dot>>;
   constexpr int kZero = ZeroFor<UnpackedOf<F, Dot>, Dot>(F::kZero);
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
-  constexpr std::size_t MR = kTiles ? 2 * kTileRows : SweepShape<U>::kRows;
-  constexpr std::size_t NP = SweepShape<U>::kPanels;
+  constexpr std::size_t MR = kTiles ? 2 * kTileRows : SweepShape<U, Dot>::kRows;
+  constexpr std::size_t NP = SweepShape<U, Dot>::kPanels;
   constexpr std::size_t kBlockUnits = kPrefillInputs / (F::kBits == 0 ? 160 : F::kUnit) * (F::kBits == 0 ? 8 : 1);
   constexpr std::size_t kBlock = kBlockUnits * F::kUnit;  // whole units of both formats
   static_assert(kBlock % U::kUnit == 0 && kBlock <= kPrefillInputs);

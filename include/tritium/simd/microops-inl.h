@@ -108,8 +108,10 @@ HWY_INLINE VI AddPairs(VI sum, VI16 pairs) {
 
 struct DotMaddubs {
   static constexpr bool kWideCodes = false;
+  /// 8-bit codes: vpsignb moves the sign of code - 128 to x, which AVX-512 lacks.
+  static constexpr bool kSigned = HWY_TARGET > HWY_AVX3;
   template <int kMaxCode>
-  static constexpr int kOffset = 0;
+  static constexpr int kOffset = kSigned && kMaxCode > 127 ? 128 : 0;
   /// Quads whose 16-bit pair sums may be added before widening: each pair is at most 2 * kMaxCode * 127.
   template <int kMaxCode>
   static constexpr int kQuadsInPairs = kMaxCode > 127                      ? 0
@@ -121,7 +123,13 @@ struct DotMaddubs {
     if constexpr (kMaxCode <= 127) {
       static_assert(2 * kMaxCode * 127 <= 32767);
       return AddPairs(sum, Maddubs(w, x));
-    } else {  // the top bit apart: 2 * 128 * 127 = 32512 still fits
+#if HWY_TARGET > HWY_AVX3
+    } else if constexpr (kSigned) {  // 2 * 128 * 127 = 32512 still fits
+      const VI8 code = hn::BitCast(DI8(), hn::Xor(w, hn::Set(DU8(), std::uint8_t{0x80})));
+      const VI8 signed_x{_mm256_sign_epi8(x.raw, code.raw)};
+      return AddPairs(sum, Maddubs(VU8{_mm256_abs_epi8(code.raw)}, signed_x));
+#endif
+    } else {  // the top bit apart, likewise
       sum = AddPairs(sum, Maddubs(MaskBits(w, 0x7F), x));
       return AddPairs(sum, Maddubs(MaskBits(w, 0x80), x));
     }
