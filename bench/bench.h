@@ -14,5 +14,6 @@ struct Machine {
 
 void register_matmul(Machine& machine);
 void register_rowops(Machine& machine);
+void register_rivals(Machine& machine);
 
 }  // namespace bench

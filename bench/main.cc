@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // tritium_bench: the kernels beside the limits of the machine they run on.
 //
-//   tritium_bench [--threads=N] [Google Benchmark's options]
+//   tritium_bench [--threads=N] [--limits=0] [Google Benchmark's options]
+//   --limits=0 leaves out the few seconds that measuring the machine takes, and with them the shares of its limits
 //   --benchmark_filter='matmul/int4g32/.*/m:1/'   --benchmark_out=FILE --benchmark_out_format=json
 #include <benchmark/benchmark.h>
 
@@ -15,10 +16,12 @@
 
 int main(int argc, char** argv) {
   std::size_t threads = 1;
+  bool limits = true;
   std::vector<char*> arguments;
   for (int i = 0; i < argc; ++i) {
     if (std::strncmp(argv[i], "--threads=", 10) == 0)
       threads = static_cast<std::size_t>(std::strtoul(argv[i] + 10, nullptr, 10));
+    else if (std::strcmp(argv[i], "--limits=0") == 0) limits = false;
     else arguments.push_back(argv[i]);
   }
   auto pool = tritium::ThreadPool::create(threads);
@@ -26,7 +29,7 @@ int main(int argc, char** argv) {
   auto context = tritium::OpContext::create((*pool)->executor());
   if (!context.ok()) return std::fprintf(stderr, "%s\n", context.error().message.c_str()), 1;
   bench::Machine machine{*std::move(context), {}};
-  machine.limits = bench::measure_limits(machine.context.kernels(), machine.context.executor());
+  if (limits) machine.limits = bench::measure_limits(machine.context.kernels(), machine.context.executor());
 
   const auto number = [](double v) {
     char text[32];
@@ -47,6 +50,7 @@ int main(int argc, char** argv) {
 #endif
   bench::register_matmul(machine);
   bench::register_rowops(machine);
+  bench::register_rivals(machine);
   int count = static_cast<int>(arguments.size());
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;

@@ -31,7 +31,7 @@ CASES = [(ours, theirs, layer, n, k, m)
 def ours(case, threads):
     name, _, layer, _, _, m = case
     pattern = f"^matmul/{name}/{layer}/m:{m}/".replace(".", r"\.")
-    done = subprocess.run([BENCH, f"--threads={threads}", f"--benchmark_filter={pattern}", "--benchmark_min_time=0.3", "--benchmark_format=json"],
+    done = subprocess.run([BENCH, f"--threads={threads}", "--limits=0", f"--benchmark_filter={pattern}", "--benchmark_min_time=0.3", "--benchmark_format=json"],
                           capture_output=True, text=True)
     rows = json.loads(done.stdout)["benchmarks"] if done.returncode == 0 else []
     if len(rows) != 1 or rows[0].get("error_occurred"):
