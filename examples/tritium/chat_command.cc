@@ -141,6 +141,7 @@ class Chat {
     generate.max_tokens = options_.n == 0 ? engine_.context() : options_.n;
     generate.sampler = sampler_options(options_.sampling, options_.common.seed);
     generate.stop = options_.sampling.stop;
+    generate.lookup = options_.sampling.lookup;
     std::string made;
     const auto emit = [&](std::string_view piece) {
       made += piece;

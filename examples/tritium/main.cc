@@ -156,6 +156,9 @@ class Command {
                       "Divides logits of recent tokens; 1: none (default 1)"));
     add(number<std::size_t>("--repeat-last-n", s.repeat_last, 0, kMaxTokens,
                             "How many tokens are recent (default 64)"));
+    add(number<std::size_t>("--lookup", s.lookup, 0, 64,
+                            "Guess this many tokens from the text itself and check them in one pass: the same text, sooner "
+                            "where it repeats itself (default 0)"));
     CLI::Option* stop = app_->add_option_function<std::vector<std::string>>(
         "--stop",
         [&s](const std::vector<std::string>& v) {

@@ -34,6 +34,7 @@ struct SamplingOptions {
   float repeat_penalty = 1.0f;
   std::size_t repeat_last = 64;
   bool greedy = false;
+  std::size_t lookup = 0;  ///< not a matter of sampling, but of every command that samples
   std::vector<std::string> stop;
 };
 

@@ -39,6 +39,7 @@ Result<int> run(const RunOptions& options) {
   generate.sampler = sampler_options(options.sampling, options.common.seed);
   generate.stop = options.sampling.stop;
   generate.ignore_eos = options.ignore_eos;
+  generate.lookup = options.sampling.lookup;
 
   const CatchInterrupts catching;
   if (options.echo) {
@@ -58,8 +59,12 @@ Result<int> run(const RunOptions& options) {
     note("the context is full: the text ends after " + std::to_string(engine->context()) +
          " tokens (--ctx allows more, up to the model's " + std::to_string(engine->model().spec.context) + ")");
   }
+  const std::string guesses = options.sampling.lookup == 0
+                                  ? ""
+                                  : "; " + std::to_string(stats.accepted_tokens) + " of " +
+                                        std::to_string(stats.guessed_tokens) + " guesses were right";
   note("prompt " + speed_text(stats.prompt_tokens, stats.prompt_seconds) + "; generated " +
-       speed_text(stats.new_tokens, stats.decode_seconds));
+       speed_text(stats.new_tokens, stats.decode_seconds) + guesses);
   return stats.finish == Finish::cancelled && interrupted() ? kInterrupted : kDone;
 }
 

@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 
+#include "tritium/generate/lookup.h"
 #include "tritium/generate/sampler.h"
 #include "tritium/model/decoder.h"
 #include "tritium/text/tokenizer.h"
@@ -20,6 +21,9 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;  ///< text that ends the answer and is not part of it
   bool ignore_eos = false;        ///< go on past the ids that end a text
+  /// Tokens to guess at a time from the text itself (generate/lookup.h) and to check in one batch; 0: none. The text is
+  /// the same with and without, sampled or greedy: a token's logits do not depend on what is computed beside it.
+  std::size_t lookup = 0;
   /// Asked between batches and tokens; true ends the generation as cancelled.
   std::function<bool()> cancelled;
   /// Called while the prompt is read, with tokens done and to do.
@@ -33,6 +37,8 @@ struct GenerateStats {
   std::size_t prompt_tokens = 0;
   std::size_t cached_tokens = 0;  ///< of the prompt, not computed again
   std::size_t new_tokens = 0;
+  std::size_t guessed_tokens = 0;   ///< by lookup
+  std::size_t accepted_tokens = 0;  ///< of them, the sampler's own choice
   double prompt_seconds = 0;
   double decode_seconds = 0;
 };
@@ -53,7 +59,7 @@ class Session {
   [[nodiscard]] Decoder& decoder() { return *decoder_; }
   [[nodiscard]] std::span<const std::int32_t> tokens() const { return tokens_; }
   /// Logits of the last token that was read.
-  [[nodiscard]] std::span<const float> logits() const { return {logits_.data(), logits_.size()}; }
+  [[nodiscard]] std::span<const float> logits() const { return {logits_.data(), model_->spec.vocab}; }
 
   /// Makes `prompt` the text so far and leaves the logits of what follows. Only what differs from the text before is
   /// computed. Returns how many tokens were kept.
@@ -106,7 +112,10 @@ class Session {
     stats.cached_tokens = *read_result;
     const auto decoding = std::chrono::steady_clock::now();
     stats.prompt_seconds = seconds(decoding - start);
-    TRITIUM_ASSIGN(stats.finish, decode(sampler, options, emit, stats));
+    TRITIUM_TRY(allow_guesses(options.lookup));
+    auto finish = decode(sampler, options, emit, stats);
+    drop_guesses();
+    TRITIUM_ASSIGN(stats.finish, std::move(finish));
     stats.decode_seconds = seconds(std::chrono::steady_clock::now() - decoding);
     return stats;
   }
@@ -119,13 +128,62 @@ class Session {
   Status step(std::span<const std::int32_t> tokens, bool wants_logits) {
     Status status =
         decoder_->forward(tokens, wants_logits ? Decoder::Logits::last : Decoder::Logits::none, logits_.data());
-    if (!status.ok()) {  // the cache may hold a part of the batch: start clean
-      tokens_.clear();
-      (void)decoder_->rewind(0);
+    if (!status.ok()) {  // the cache may hold a part of the batch
+      start_clean();
       return status;
     }
     tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
     return {};
+  }
+
+  /// Room for the logits of `most` guesses. Models that cannot forget a few tokens do without.
+  Status allow_guesses(std::size_t most) {
+    const std::size_t vocab = model_->spec.vocab;
+    const bool forgets = std::ranges::all_of(model_->spec.layers, [](const LayerSpec& l) { return l.mixer == Mixer::attention; });
+    max_guesses_ = forgets ? std::min(most, decoder_->max_batch() - 1) : 0;
+    if (logits_.size() >= (max_guesses_ + 1) * vocab) return {};
+    TRITIUM_ASSIGN(Array<float> logits, Array<float>::allocate((max_guesses_ + 1) * vocab));
+    std::copy_n(logits_.data(), vocab, logits.data());
+    logits_ = std::move(logits);
+    return {};
+  }
+
+  /// Reads `id` and what the text says may follow it, in one batch.
+  Status step_and_guess(std::int32_t id, std::size_t most) {
+    tokens_.push_back(id);
+    most = std::min({most, max_guesses_, decoder_->context() - decoder_->position() - 1});
+    if (most != 0) lookup_guess(tokens_, most, guess_);
+    if (!guess_.empty()) {
+      auto ready = decoder_->prepare(decoder_->position() + 1 + guess_.size());
+      if (!ready.ok() || !*ready) guess_.clear();
+    }
+    tokens_.pop_back();
+    if (guess_.empty()) return step({&id, 1}, true);
+    batch_.assign(1, id);
+    batch_.insert(batch_.end(), guess_.begin(), guess_.end());
+    Status status = decoder_->forward(batch_, Decoder::Logits::all, logits_.data());
+    if (!status.ok()) {
+      start_clean();
+      return status;
+    }
+    tokens_.push_back(id);
+    return {};
+  }
+
+  /// Forgets the guesses that were not confirmed; logits() are again those of the last token.
+  void drop_guesses() {
+    if (confirmed_ != 0)
+      std::copy_n(logits_.data() + confirmed_ * model_->spec.vocab, model_->spec.vocab, logits_.data());
+    if (confirmed_ < guess_.size() && !decoder_->rewind(tokens_.size())) start_clean();
+    guess_.clear();
+    confirmed_ = 0;
+  }
+
+  void start_clean() {
+    tokens_.clear();
+    guess_.clear();
+    confirmed_ = 0;
+    (void)decoder_->rewind(0);
   }
 
   template <class Emit>
@@ -139,9 +197,10 @@ class Session {
       text.erase(0, text.size() - held);
       return go_on;
     };
+    const std::size_t vocab = model_->spec.vocab;
     while (stats.new_tokens < options.max_tokens) {
       if (options.cancelled && options.cancelled()) return stream.finish(text), flush(true), Finish::cancelled;
-      std::int32_t id = sampler.sample({logits_.data(), usable}, tokens_);
+      const std::int32_t id = sampler.sample({logits_.data() + confirmed_ * vocab, usable}, tokens_);
       if (tokenizer_->is_eog(id) && !options.ignore_eos) return stream.finish(text), flush(true), Finish::end_of_text;
       ++stats.new_tokens;
       TRITIUM_TRY(stream.push(id, text));
@@ -151,10 +210,18 @@ class Session {
       }
       if (!flush(false)) return Finish::cancelled;
       if (stats.new_tokens == options.max_tokens) break;
+      if (confirmed_ < guess_.size() && guess_[confirmed_] == id) {  // read already
+        ++confirmed_;
+        ++stats.accepted_tokens;
+        tokens_.push_back(id);
+        continue;
+      }
+      drop_guesses();
       if (decoder_->position() == decoder_->context()) return stream.finish(text), flush(true), Finish::context_full;
       TRITIUM_ASSIGN(const bool ready, decoder_->prepare(decoder_->position() + 1));
       if (ready) {
-        TRITIUM_TRY(step({&id, 1}, true));
+        TRITIUM_TRY(step_and_guess(id, std::min(options.lookup, options.max_tokens - stats.new_tokens - 1)));
+        stats.guessed_tokens += guess_.size();
       } else {  // the text has outgrown its rotary embedding: read it again, as transformers does
         std::vector<std::int32_t> all = tokens_;
         all.push_back(id);
@@ -191,7 +258,11 @@ class Session {
   const Tokenizer* tokenizer_;
   std::unique_ptr<Decoder> decoder_;
   std::vector<std::int32_t> tokens_;
-  Array<float> logits_;
+  Array<float> logits_;              // of the last token, then of the guesses behind it
+  std::vector<std::int32_t> guess_;  // read by the decoder but not yet part of the text
+  std::vector<std::int32_t> batch_;
+  std::size_t confirmed_ = 0;  // of guess_
+  std::size_t max_guesses_ = 0;
 };
 
 TRITIUM_NAMESPACE_END
