@@ -156,9 +156,10 @@ class Command {
                       "Divides logits of recent tokens; 1: none (default 1)"));
     add(number<std::size_t>("--repeat-last-n", s.repeat_last, 0, kMaxTokens,
                             "How many tokens are recent (default 64)"));
-    add(number<std::size_t>("--lookup", s.lookup, 0, 64,
-                            "Guess this many tokens from the text itself and check them in one pass: the same text, sooner "
-                            "where it repeats itself (default 0)"));
+    add(number<std::size_t>(
+        "--lookup", s.lookup, 0, 64,
+        "Guess this many tokens from the text itself and check them in one pass: the same text, sooner "
+        "where it repeats itself (default 0)"));
     CLI::Option* stop = app_->add_option_function<std::vector<std::string>>(
         "--stop",
         [&s](const std::vector<std::string>& v) {
@@ -370,6 +371,8 @@ class CommandLine {
                              "Tokens to make, one row for each value; 0: none (default 128)");
       c.number<std::size_t>("-r,--repetitions", bench_.runs, 1, 10000,
                             "Runs of each row, after one that warms up (default 5)");
+      c.flag("--profile", bench_.profile,
+             "One more run of each row, its time divided among the regions of the forward pass");
       c.flag("--json", bench_.json, "One JSON object");
       c.common(bench_.common, true, "Positions the cache holds (default: as many as the longest row needs)",
                &bench_.threads);

@@ -120,6 +120,7 @@ struct BenchOptions {
   std::vector<std::size_t> generated = {128};
   std::vector<std::size_t> threads;  ///< empty: common.threads
   std::size_t runs = 5;
+  bool profile = false;
   bool json = false;
 };
 

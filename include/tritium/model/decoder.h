@@ -14,6 +14,7 @@
 #include "tritium/model/moe.h"
 #include "tritium/model/per_layer_input.h"
 #include "tritium/model/rope.h"
+#include "tritium/model/stopwatch.h"
 #include "tritium/model/streams.h"
 
 TRITIUM_NAMESPACE_BEGIN
@@ -94,6 +95,8 @@ class Decoder {
   [[nodiscard]] std::size_t position() const { return position_; }
   [[nodiscard]] std::size_t kv_bytes() const { return cache_.bytes(); }
   [[nodiscard]] OpContext& ops() { return workspace_->context(); }
+  /// Adds the times of every forward pass from now on to `times`, which must outlive them; null ends it.
+  void measure_into(RegionTimes* times) { times_ = times; }
 
   /// Forgets positions from `position` on. False when that cannot be undone (a windowed layer no longer holds what they
   /// would need, a recurrent layer keeps no history): the caller then starts again from 0.
@@ -231,6 +234,7 @@ class Decoder {
   }
 
   void embed(std::span<const std::int32_t> tokens) {
+    const RegionTimer timer = timed(Region::embedding);
     const ModelSpec& spec = model_.spec;
     workspace_->for_rows(rows_, [&](std::size_t r) {
       float* h = h_.data() + r * spec.hidden;
@@ -248,6 +252,7 @@ class Decoder {
   }
 
   void project_qkv(std::size_t i) {
+    const RegionTimer timer = timed(Region::qkv);
     const LayerWeights& w = model_.weights.layers[i];
     outputs_.clear();
     append_outputs(outputs_, w.qkv, {qkv_.data(), rows_, max_qkv_});
@@ -258,6 +263,7 @@ class Decoder {
   }
 
   void rotate_and_store(std::size_t i) {
+    const RegionTimer timer = timed(Region::rope);
     const ModelSpec& spec = model_.spec;
     const LayerSpec& l = spec.layers[i];
     const LayerWeights& w = model_.weights.layers[i];
@@ -297,6 +303,7 @@ class Decoder {
   }
 
   void attend(std::size_t i) {
+    const RegionTimer timer = timed(Region::attention);
     Attention::Batch batch;
     batch.layer = &model_.spec.layers[i];
     batch.cache_layer =
@@ -357,6 +364,7 @@ class Decoder {
   }
 
   void mix_recurrently(std::size_t i) {
+    const RegionTimer timer = timed(Region::recurrent);
     const LayerWeights& w = model_.weights.layers[i];
     outputs_.clear();
     delta_net_.append(w.delta_net, rows_, outputs_);
@@ -367,6 +375,7 @@ class Decoder {
   }
 
   void add_mixed(std::size_t i) {
+    const RegionTimer timer = timed(Region::attention_out);
     const ModelSpec& spec = model_.spec;
     const LayerSpec& l = spec.layers[i];
     const LayerWeights& w = model_.weights.layers[i];
@@ -443,6 +452,7 @@ class Decoder {
   }
 
   void add_mlp(std::size_t i) {
+    const RegionTimer timer = timed(Region::mlp_out);
     const LayerWeights& w = model_.weights.layers[i];
     const std::size_t ffn = model_.spec.layers[i].ffn_dim;
     add_branch(w.down, w.ffn_post_norm, ffn, [&](std::size_t r, float* out) {
@@ -453,6 +463,7 @@ class Decoder {
   }
 
   void add_experts(std::size_t i) {
+    const RegionTimer timer = timed(Region::experts);
     const LayerWeights& w = model_.weights.layers[i];
     moe_.run(
         *workspace_, w.moe, rows_,
@@ -492,6 +503,7 @@ class Decoder {
   }
 
   void project_mlp(std::size_t i) {
+    const RegionTimer timer = timed(Region::mlp_in);
     const LayerWeights& w = model_.weights.layers[i];
     outputs_.clear();
     append_mlp(i);
@@ -529,6 +541,7 @@ class Decoder {
   }
 
   Status head(Logits wanted, float* logits) {
+    const RegionTimer timer = timed(Region::head);
     const ModelSpec& spec = model_.spec;
     const std::size_t n = wanted == Logits::last ? 1 : rows_;
     outputs_.clear();
@@ -556,6 +569,8 @@ class Decoder {
                       "NaN or Inf");
   }
 
+  [[nodiscard]] RegionTimer timed(Region region) const { return {times_, region, workspace_->weight_bytes()}; }
+
   // --- small helpers -----------------------------------------------------------------------------------------------------
 
   [[nodiscard]] const KernelTable& kernels() const { return workspace_->kernels(); }
@@ -581,6 +596,7 @@ class Decoder {
 
   const Model& model_;
   std::unique_ptr<Workspace> workspace_;
+  RegionTimes* times_ = nullptr;
   KvCache cache_;
   KvCache memory_cache_;                  // keys and values of an encoder's result, of each layer
   std::vector<LayerSpec> memory_layers_;  // layers as attention to it sees them: without windows

@@ -38,6 +38,8 @@ class Workspace {
   [[nodiscard]] OpContext& context() { return context_; }
   [[nodiscard]] const KernelTable& kernels() const { return context_.kernels(); }
   [[nodiscard]] std::size_t max_batch() const { return max_batch_; }
+  /// Bytes of the weights that projections have multiplied so far.
+  [[nodiscard]] const std::size_t& weight_bytes() const { return weight_bytes_; }
 
   /// Calls f(row) for every row in [0, m), on all threads when there are more than a few.
   template <class F>
@@ -60,6 +62,7 @@ class Workspace {
   void project(std::size_t m, std::size_t k, Row&& row, std::span<const MatmulOutput> outputs, bool fine = false) {
     TRITIUM_ASSUME(m <= max_batch_ && k <= max_k_);
     const ActivationRows::Forms forms = ActivationRows::Forms::of(outputs, fine ? 2 : 1);
+    for (const MatmulOutput& out : outputs) weight_bytes_ += out.w->bytes();
     if (m <= kFewRows) {
       context_.executor().run([&](std::size_t t) {
         own_[t].bind(m, k, forms.parts);
@@ -84,6 +87,7 @@ class Workspace {
   OpContext context_;
   std::size_t max_batch_ = 0;
   std::size_t max_k_ = 0;
+  std::size_t weight_bytes_ = 0;
   ActivationRows shared_;
   std::vector<ActivationRows> own_;  // of each thread
 };
