@@ -40,10 +40,11 @@ void norm_quantize(benchmark::State& state, const KernelTable& kernels, std::siz
 
 /// Decode attention of one KV head over `keys` keys by a group of heads.
 void attention(benchmark::State& state, const KernelTable& kernels, std::size_t head_dim, std::size_t heads,
-               std::size_t keys, bool half) {
+               std::size_t keys, KvType type) {
   const std::size_t stride = round_up(head_dim, kPanelRows);
   const std::size_t segments = keys / kAttentionSegment;
-  const std::size_t element = half ? 2 : 4;
+  const std::size_t element = kv_element_bytes(type);
+  const std::vector<float> scales(kAttentionSegment, 1.0f);
   AlignedBuffer k = *AlignedBuffer::allocate_zeroed(keys * head_dim * element);
   AlignedBuffer v = *AlignedBuffer::allocate_zeroed(keys * stride * element);
   const std::vector<float> q = normal(heads * head_dim);
@@ -63,7 +64,8 @@ void attention(benchmark::State& state, const KernelTable& kernels, std::size_t 
       args.n_queries = heads;
       args.keys = k.data() + s * kAttentionSegment * head_dim * element;
       args.values = v.data() + s * kAttentionSegment * stride * element;
-      args.half = half;
+      args.key_scales = args.value_scales = scales.data();
+      args.type = type;
       args.head_dim = head_dim;
       args.value_stride = stride;
       args.first_key = s * kAttentionSegment;
@@ -114,12 +116,13 @@ void register_rowops(Machine& machine) {
     std::size_t head_dim, heads;
   } heads[] = {{64, 3}, {128, 4}, {256, 4}};
   for (const auto& h : heads) {
-    for (const bool half : {false, true}) {
+    for (const auto& [type, name] :
+         {std::pair(KvType::f32, "f32"), std::pair(KvType::f16, "f16"), std::pair(KvType::int8, "int8")}) {
       benchmark::RegisterBenchmark(
           ("attention/head_dim:" + std::to_string(h.head_dim) + "/heads:" + std::to_string(h.heads) + "/keys:4096/" +
-           (half ? "f16" : "f32"))
+           name)
               .c_str(),
-          [&kernels, h, half](benchmark::State& s) { attention(s, kernels, h.head_dim, h.heads, 4096, half); });
+          [&kernels, h, type = type](benchmark::State& s) { attention(s, kernels, h.head_dim, h.heads, 4096, type); });
     }
   }
   for (const TensorType type :

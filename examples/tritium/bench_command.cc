@@ -201,6 +201,7 @@ Result<int> bench(const BenchOptions& options) {
     rows.insert(rows.end(), measured.begin(), measured.end());
   }
   const std::string_view tier = tritium::info(isa.tier).name;
+  const std::string_view kv = tritium::kv_type_name(engine->kv());
   const auto formats = formats_in_use(engine->model());
   if (options.json) {
     JsonWriter json;
@@ -210,7 +211,7 @@ Result<int> bench(const BenchOptions& options) {
     json.end_array().member("weight_bytes_per_token", engine->model().weights.bytes_per_token());
     json.key("kernels").begin_object();
     for (const auto& [name, bytes] : formats) json.member(name, bytes);
-    json.end_object().member("type_k", options.common.exact || options.common.kv == Kv::f32 ? "f32" : "f16");
+    json.end_object().member("type_k", kv).member("type_v", kv).member("kv_bytes", engine->kv_bytes());
     json.member("peak_rss_bytes", peak_resident_bytes()).member("version", TRITIUM_VERSION).end_object();
     out().line(json.text());
     return kDone;
@@ -221,6 +222,7 @@ Result<int> bench(const BenchOptions& options) {
   }
   out().line("model    " + one_line(options.model) + ", " + human_bytes(engine->checkpoint().file_bytes()));
   out().line("kernels  " + std::string(tier) + ": " + names);
+  out().line("KV cache " + std::string(kv) + ", " + human_bytes(engine->kv_bytes()));
   out().line("");
   out().line(left("test", 10) + right("threads", 8) + right("median t/s", 12) + right("min", 10) + right("max", 10) +
              right("MB/token", 11) + right("GB/s", 8) + right("ms", 10));

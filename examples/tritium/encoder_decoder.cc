@@ -21,7 +21,6 @@ Result<std::unique_ptr<PairEngine>> PairEngine::open(const tritium::Checkpoint& 
                                                      const CommonOptions& options, std::size_t source,
                                                      std::size_t context) {
   tritium::LoadOptions load = load_options(options);
-  TRITIUM_ASSIGN(const tritium::KvType kv, kv_type(options));
   TRITIUM_TRY(pin_isa(options));
   std::unique_ptr<PairEngine> engine(new PairEngine);
   TRITIUM_ASSIGN(engine->pool_,
@@ -36,8 +35,9 @@ Result<std::unique_ptr<PairEngine>> PairEngine::open(const tritium::Checkpoint& 
     return tritium::make_error(Errc::out_of_range, "more tokens than the context holds", name,
                                "at most " + std::to_string(model->spec.context), std::to_string(n));
   }
-  TRITIUM_ASSIGN(engine->both_, tritium::EncoderDecoder::create(engine->model_, {source, context, 512, kv},
-                                                                engine->pool_->executor()));
+  TRITIUM_ASSIGN(engine->both_,
+                 tritium::EncoderDecoder::create(engine->model_, {source, context, 512, kv_type(options)},
+                                                 engine->pool_->executor()));
   return engine;
 }
 

@@ -72,16 +72,15 @@ tritium::LoadOptions load_options(const CommonOptions& options) {
   return load;
 }
 
-Result<tritium::KvType> kv_type(const CommonOptions& options) {
+tritium::KvType kv_type(const CommonOptions& options) {
   if (options.exact || options.kv == Kv::f32) return tritium::KvType::f32;
-  if (options.kv == Kv::f16) return tritium::KvType::f16;
-  return tritium::make_error(Errc::unsupported, "unsupported KV cache type", "--kv", "f32 or f16", "int8");
+  return options.kv == Kv::f16 ? tritium::KvType::f16 : tritium::KvType::int8;
 }
 
 Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const CommonOptions& options, Needs needs) {
   tritium::LoadOptions load = load_options(options);
   std::unique_ptr<Engine> engine(new Engine);
-  TRITIUM_ASSIGN(engine->kv_, kv_type(options));
+  engine->kv_ = kv_type(options);
   engine->max_batch_ = needs.max_batch;
   TRITIUM_TRY(pin_isa(options));
   TRITIUM_ASSIGN(const std::string path, resolve_model(model));
@@ -105,11 +104,11 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const Com
                      : needs.context  ? needs.context(most)
                                       : std::min(most, kDefaultContext);
   engine->max_batch_ = std::min(engine->max_batch_, engine->context_);
-  const std::size_t cache = tritium::cache_bytes(plan.spec, engine->context_, engine->max_batch_,
-                                                 engine->kv_ == tritium::KvType::f32 ? 4 : 2);
+  TRITIUM_ASSIGN(engine->kv_bytes_,
+                 tritium::KvCache::bytes_needed(plan.spec, engine->context_, engine->max_batch_, engine->kv_));
   const std::size_t work =
       (needs.logit_rows * plan.spec.vocab + engine->max_batch_ * tritium::widest_row(plan.spec) * 6) * sizeof(float);
-  TRITIUM_TRY(check_memory(path, plan.packed_bytes, cache, work));
+  TRITIUM_TRY(check_memory(path, plan.packed_bytes, engine->kv_bytes_, work));
   if (needs.tokenizer) {
     TRITIUM_ASSIGN(engine->tokenizer_, open_tokenizer(checkpoint));
     if (needs.check) TRITIUM_TRY(needs.check(checkpoint, *engine->tokenizer_));

@@ -41,6 +41,9 @@ class Engine {
   [[nodiscard]] const tritium::Tokenizer& tokenizer() const { return *tokenizer_; }
   [[nodiscard]] const tritium::Model& model() const;
   [[nodiscard]] std::size_t context() const { return context_; }
+  [[nodiscard]] tritium::KvType kv() const { return kv_; }
+  /// Bytes of the KV cache of a decoder or a session.
+  [[nodiscard]] std::size_t kv_bytes() const { return kv_bytes_; }
   [[nodiscard]] tritium::Executor executor() { return pool_->executor(); }
   [[nodiscard]] std::size_t threads() const { return pool_->n_threads(); }
   /// Another number of threads for decoders and sessions made from now on.
@@ -66,6 +69,7 @@ class Engine {
   std::optional<tritium::Tokenizer> tokenizer_;
   std::unique_ptr<tritium::Model> model_;
   tritium::KvType kv_ = tritium::KvType::f16;
+  std::size_t kv_bytes_ = 0;
   std::size_t context_ = 0;
   bool context_given_ = false;  ///< by --ctx
   std::size_t max_batch_ = 512;

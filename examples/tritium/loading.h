@@ -12,8 +12,8 @@ namespace cli {
 
 /// --weights, --head, --acts and --exact. Contradictions are wrong usage.
 tritium::LoadOptions load_options(const CommonOptions& options);
-/// --kv; --exact is f32. Errors: unsupported.
-tritium::Result<tritium::KvType> kv_type(const CommonOptions& options);
+/// --kv; --exact is f32.
+tritium::KvType kv_type(const CommonOptions& options);
 /// The family of a model that has an encoder and a decoder; nothing for all others.
 std::optional<std::string> encoder_decoder_family(const tritium::Checkpoint& checkpoint);
 

@@ -96,6 +96,21 @@ TEST_CASE("bench gives a row for each value, with the contract's fields") {
   CHECK(contains(error_of(call({"bench", tiny_model(), "-p", "65"}), 1), "at most 64"));
 }
 
+TEST_CASE("bench names the KV cache and its bytes") {
+  // 8 positions take a segment of 128; two layers of two heads, keys of 24 numbers, values padded to 32.
+  const std::size_t rows = 2 * 2 * 128;
+  for (const auto& [kv, bytes] : {std::pair("f32", rows * 56 * 4), {"f16", rows * 56 * 2}, {"int8", rows * (56 + 8)}}) {
+    INFO(kv);
+    const nlohmann::json json =
+        json_of({"bench", tiny_model(), "-p", "8", "-n", "0", "-r", "1", "--kv", kv, "--json", "-q"});
+    CHECK(json["type_k"] == kv);
+    CHECK(json["type_v"] == kv);
+    CHECK(json["kv_bytes"] == bytes);
+  }
+  CHECK(contains(output_of({"bench", tiny_model(), "-p", "8", "-n", "0", "-r", "1", "--kv", "int8", "-q"}),
+                 "KV cache int8, 32.8 kB"));
+}
+
 TEST_CASE("isa explains the tier") {
   const nlohmann::json json = json_of({"isa", "--json"});
   require_keys(json, {"features", "tiers", "chosen", "reason"});

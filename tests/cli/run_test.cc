@@ -96,6 +96,7 @@ TEST_CASE("the reference path and packed formats run") {
                                                {"--acts", "f32"},
                                                {"--acts", "int8"},
                                                {"--kv", "f32"},
+                                               {"--kv", "int8"},
                                                {"--weights", "int4g32"},
                                                {"--weights", "q8_0", "--head", "f16"},
                                                {"--weights", "bf16"},

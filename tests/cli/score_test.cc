@@ -93,6 +93,19 @@ TEST_CASE("logits of the golden models, from both kinds of file") {
   }
 }
 
+TEST_CASE("logits with an int8 cache are near those with f16, and the same token by token") {
+  for (const std::string& model : {tiny_model(), golden_gguf("gemma3")}) {
+    INFO(model);
+    const std::string tokens = "1,5,7,300,12,9,40,41,200,8,77";
+    const Logits f16 = logits(model, tokens, {"--kv", "f16"});
+    const Logits int8 = logits(model, tokens, {"--kv", "int8"});
+    const double error = worst(int8.values, f16.values);
+    CHECK(error > 1e-5);
+    CHECK(error < 0.1 * worst(f16.values, std::vector<float>(f16.values.size())));
+    CHECK(worst(logits(model, tokens, {"--kv", "int8", "--decode"}).values, int8.values) == 0);
+  }
+}
+
 TEST_CASE("every golden model answers from every file it has") {
   std::size_t files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(TRITIUM_TEST_DATA "/golden")) {

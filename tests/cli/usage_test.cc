@@ -111,6 +111,15 @@ TEST_CASE("the aliases that users of llama.cpp know") {
                    "f32"}) == expected);
 }
 
+TEST_CASE("q8_0 is llama.cpp's name for the int8 cache") {
+  const std::string model = tiny_model();
+  const auto bench = [&](const char* option, const char* type) {
+    return output_of({"bench", model, "-p", "4", "-n", "0", "-r", "1", "-q", option, type});
+  };
+  CHECK(contains(bench("-ctk", "q8_0"), "KV cache int8"));
+  CHECK(contains(bench("-ctv", "f16"), "KV cache f16"));
+}
+
 TEST_CASE("quiet means nothing on standard error") {
   const Finished loud = call({"run", tiny_model(), "-p", "Alice", "-n", "2"});
   CHECK(loud.status == 0);

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "io/test_files.h"
+#include "reference/quantize.h"
 #include "tritium/core/float16.h"
 #include "tritium/core/thread_pool.h"
 
@@ -35,6 +36,13 @@ struct Scene {
     for (auto* values : {&q, &k, &v}) {
       values->resize(n * (values == &q ? n_heads : n_kv_heads) * head_dim);
       for (float& x : *values) x = to_float(to_f16(normal(random)));  // so that an f16 cache holds the same values
+    }
+  }
+  /// Keys and values become those that an int8 cache holds of them.
+  void round_to_codes() {
+    const std::size_t d = layer().head_dim;
+    for (auto* values : {&k, &v}) {
+      for (std::size_t at = 0; at < values->size(); at += d) reference::round_to_codes(values->data() + at, d);
     }
   }
   [[nodiscard]] const LayerSpec& layer() const { return spec.layers[0]; }
@@ -131,10 +139,19 @@ TEST_CASE("attention equals naive attention in double", "[attention]") {
   for (const float cap : {0.5f, 5.0f, 50.0f}) cases.push_back({4, 2, 32, 50, 150, cap});
   for (const Case& c : cases) {
     INFO(c.heads << " heads, " << c.kv_heads << " kv, dim " << c.dim << ", window " << c.window << ", cap " << c.cap);
-    const Scene scene(c.heads, c.kv_heads, c.dim, c.window, c.n, c.cap);
+    Scene scene(c.heads, c.kv_heads, c.dim, c.window, c.n, c.cap);
     CHECK(scene.nmse(scene.run(c.n, KvType::f32)) <= 1e-12);
     CHECK(scene.nmse(scene.run(1, KvType::f32)) <= 1e-12);
     CHECK(scene.nmse(scene.run(37, KvType::f16)) <= 1e-12);
+    // A code is off by a uniform error of step^2 / 12 on average, step = max / 127 and max under 4 deviations: 8.3e-5 of a
+    // value's square, and a score moves by as much of one. One key alone has no score to move.
+    const std::vector<float> int8 = scene.run(37, KvType::int8);
+    const double rounding = scene.nmse(int8);
+    CHECK(rounding <= 2 * 8.3e-5);
+    if (c.dim > 2) CHECK(rounding >= 1e-6);  // codes were read, not floats
+    scene.round_to_codes();
+    CHECK(scene.nmse(int8) <= 1e-12);
+    CHECK(scene.nmse(scene.run(1, KvType::int8)) <= 1e-12);
   }
 }
 
@@ -142,7 +159,7 @@ TEST_CASE("attention gives a row the same bits in any batch and with any number 
   const auto pool = value_of(ThreadPool::create(3));
   for (const std::size_t window : {0, 8, 130}) {
     const Scene scene(6, 2, 24, window, 400);
-    for (const KvType type : {KvType::f32, KvType::f16}) {
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::int8}) {
       const std::vector<float> at_once = scene.run(400, type);
       for (const std::size_t batch : {1, 2, 3, 7, 8, 9, 10, 64, 127, 128, 129, 399}) {
         INFO("window " << window << ", batch " << batch);

@@ -178,7 +178,8 @@ TEST_CASE("a rewound decoder computes what a fresh one does", "[decoder]") {
     model->spec.context = 2000;
     const std::size_t vocab = model->spec.vocab;
     std::mt19937 random(4);
-    const auto decoder = make_decoder(*model, KvType::f16, 64);
+    const KvType kv = name == std::string("gemma3") ? KvType::int8 : KvType::f16;
+    const auto decoder = make_decoder(*model, kv, 64);
     std::vector<std::int32_t> text;  // what the decoder has seen
     std::size_t refused = 0, accepted = 0;
     for (int step = 0; step < 60; ++step) {
@@ -202,7 +203,7 @@ TEST_CASE("a rewound decoder computes what a fresh one does", "[decoder]") {
       std::vector<float> found(vocab);
       require_ok(decoder->forward(more, Decoder::Logits::last, found.data()));
       text.insert(text.end(), more.begin(), more.end());
-      const auto fresh = make_decoder(*model, KvType::f16, 512);
+      const auto fresh = make_decoder(*model, kv, 512);
       std::vector<float> expected(vocab);
       for (std::size_t at = 0; at < text.size(); at += 512) {
         require_ok(fresh->forward(std::span(text).subspan(at, std::min<std::size_t>(512, text.size() - at)),

@@ -86,7 +86,7 @@ TEST_CASE("encoder-decoders give the same bits however the decoder's tokens are 
       const LoadOptions options = exact ? exact_options() : LoadOptions();
       const EncoderDecoderModel model = load_pair(pair.row.folder, options);
       const EncoderDecoderModel threaded = load_pair(pair.row.folder, options, pool->executor());
-      for (const KvType kv : {KvType::f32, KvType::f16}) {
+      for (const KvType kv : {KvType::f32, KvType::f16, KvType::int8}) {
         const auto both = make_pair(model, kv);
         const auto three = make_pair(threaded, kv, pool->executor());
         const auto small = make_pair(model, kv, {}, 4);  // the encoder's result is taken in pieces
@@ -97,6 +97,19 @@ TEST_CASE("encoder-decoders give the same bits however the decoder's tokens are 
         CHECK(difference(answer(*small, pair, 4), expected) == "");
       }
     }
+  }
+}
+
+TEST_CASE("an int8 cache serves the encoder's result too", "[golden]") {
+  for (const Pair& pair : pairs()) {
+    INFO(pair.row.name);
+    const EncoderDecoderModel model = load_pair(pair.row.folder, exact_options());
+    const std::vector<float> expected = answer(*make_pair(model, KvType::f32), pair);
+    const std::vector<float> found = answer(*make_pair(model, KvType::int8), pair);
+    const double error = rms_error(found, expected, pair.row.vocab());
+    std::printf("int8 cache %-20s logits off by %.1e sigma\n", pair.row.name.c_str(), error);
+    CHECK(error <= kInt8CacheError);
+    CHECK(error > 1e-5);
   }
 }
 

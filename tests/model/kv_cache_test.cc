@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/test_files.h"
+#include "reference/quantize.h"
 #include "tritium/core/float16.h"
 #include "tritium/ops/context.h"
 
@@ -47,8 +48,9 @@ struct Writer {
   }
 };
 
-float element(const void* data, bool half, std::size_t i) {
-  return half ? to_float(static_cast<const f16*>(data)[i]) : static_cast<const float*>(data)[i];
+float element(const void* data, KvType type, std::size_t i, const float* scale) {
+  if (type == KvType::int8) return static_cast<float>(static_cast<const std::int8_t*>(data)[i]) * *scale;
+  return type == KvType::f16 ? to_float(static_cast<const f16*>(data)[i]) : static_cast<const float*>(data)[i];
 }
 
 /// Whether the cache still has a position, and the padding of its value row is zero.
@@ -58,13 +60,20 @@ bool has(KvCache& cache, const ModelSpec& spec, std::size_t layer, std::size_t p
     AttentionArgs args;
     cache.segment(layer, head, position / kAttentionSegment * kAttentionSegment, args);
     const std::size_t at = position % kAttentionSegment;
+    std::vector<float> k(l.head_dim), v(args.value_stride);
+    for (std::size_t i = 0; i < l.head_dim; ++i) {
+      k[i] = value(layer, head, position, i, false);
+      v[i] = value(layer, head, position, i, true);
+    }
+    if (args.type == KvType::int8) {
+      reference::round_to_codes(k.data(), k.size());
+      reference::round_to_codes(v.data(), v.size());
+    }
     for (std::size_t i = 0; i < args.value_stride; ++i) {
-      const float v = element(args.values, args.half, at * args.value_stride + i);
-      if (v != (i < l.head_dim ? value(layer, head, position, i, true) : 0.0f)) return false;
+      if (element(args.values, args.type, at * args.value_stride + i, args.value_scales + at) != v[i]) return false;
       if (i >= l.head_dim) continue;
-      const float k =
-          element(args.keys, args.half, at / kPanelRows * kPanelRows * l.head_dim + i * kPanelRows + at % kPanelRows);
-      if (k != value(layer, head, position, i, false)) return false;
+      const std::size_t in_panel = at / kPanelRows * kPanelRows * l.head_dim + i * kPanelRows + at % kPanelRows;
+      if (element(args.keys, args.type, in_panel, args.key_scales + at) != k[i]) return false;
     }
   }
   return true;
@@ -75,7 +84,7 @@ bool has(KvCache& cache, const ModelSpec& spec, std::size_t layer, std::size_t p
 TEST_CASE("a cache without windows keeps every position", "[kv_cache]") {
   const OpContext ops = value_of(OpContext::create());
   for (const std::size_t head_dim : {1, 12, 16, 20, 64, 80}) {
-    for (const KvType type : {KvType::f32, KvType::f16}) {
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::int8}) {
       const ModelSpec spec = spec_of(2, head_dim, {0, 0});
       KvCache cache = value_of(KvCache::create(spec, 300, 64, type));
       Writer write{cache, spec, ops.kernels()};
@@ -87,7 +96,13 @@ TEST_CASE("a cache without windows keeps every position", "[kv_cache]") {
       }
       CHECK(cache.capacity() == 300);
       CHECK(cache.holds(0, 300));
-      CHECK(cache.bytes() == 2 * 2 * 384 * (head_dim + round_up(head_dim, 16)) * (type == KvType::f16 ? 2 : 4));
+      // Two layers of two heads; int8 has two scales a position.
+      const std::size_t elements = head_dim + round_up(head_dim, 16);
+      const std::size_t position = type == KvType::f32   ? elements * 4
+                                   : type == KvType::f16 ? elements * 2
+                                                         : elements + 8;
+      CHECK(cache.bytes() == 2 * 2 * 384 * position);
+      CHECK(value_of(KvCache::bytes_needed(spec, 300, 64, type)) == cache.bytes());
     }
   }
 }
@@ -96,9 +111,10 @@ TEST_CASE("a ring keeps the window of every row of a batch, however positions an
   const OpContext ops = value_of(OpContext::create());
   for (const std::size_t window : {1, 8, 100, 127, 128, 129, 300}) {
     for (const std::size_t batch : {1, 7, 64, 128, 200}) {
+      const KvType type = batch % 2 == 0 ? KvType::f16 : KvType::int8;
       INFO("window " << window << ", batch " << batch);
       const ModelSpec spec = spec_of(1, 4, {window, 0});
-      KvCache cache = value_of(KvCache::create(spec, 4000, batch, KvType::f16));
+      KvCache cache = value_of(KvCache::create(spec, 4000, batch, type));
       Writer write{cache, spec, ops.kernels()};
       bool kept = true;
       for (std::size_t first = 0; first + batch <= 1500; first += batch) {
@@ -111,8 +127,10 @@ TEST_CASE("a ring keeps the window of every row of a batch, however positions an
       }
       CHECK(kept);
       // The ring is the window, a batch and at most two segments.
-      KvCache unbounded = value_of(KvCache::create(spec_of(1, 4, {0, 0}), 4000, batch, KvType::f16));
-      const std::size_t ring = (cache.bytes() - unbounded.bytes() / 2) / ((4 + 16) * 2);
+      KvCache unbounded = value_of(KvCache::create(spec_of(1, 4, {0, 0}), 4000, batch, type));
+      const std::size_t position = type == KvType::f16 ? (4 + 16) * 2 : 4 + 16 + 8;
+      const std::size_t ring = (cache.bytes() - unbounded.bytes() / 2) / position;
+      CHECK(value_of(KvCache::bytes_needed(spec, 4000, batch, type)) == cache.bytes());
       CHECK(ring <= window + batch + 2 * kAttentionSegment);
     }
   }
@@ -151,6 +169,7 @@ TEST_CASE("layers without keys of their own take no memory", "[kv_cache]") {
   spec.layers[1].kv_source = 0;
   spec.layers[2].mixer = Mixer::delta_net;
   CHECK(value_of(KvCache::create(spec, 256, 16, KvType::f16)).bytes() == one);
+  CHECK(value_of(KvCache::bytes_needed(spec, 256, 16, KvType::f16)) == one);
 }
 
 TEST_CASE("a cache that cannot exist is an error", "[kv_cache]") {
@@ -158,4 +177,7 @@ TEST_CASE("a cache that cannot exist is an error", "[kv_cache]") {
   const auto huge = KvCache::create(spec, std::size_t{1} << 40, 1, KvType::f32);
   REQUIRE_FALSE(huge.ok());
   CHECK(is_one_printable_line(huge.error().message));
+  const auto past = KvCache::bytes_needed(spec, std::size_t{1} << 60, 1, KvType::int8);
+  REQUIRE_FALSE(past.ok());
+  CHECK(past.error().code == Errc::out_of_range);
 }

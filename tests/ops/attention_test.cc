@@ -16,6 +16,9 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
+constexpr KvType kTypes[] = {KvType::f32, KvType::f16, KvType::int8};
+const char* kv_name(KvType type) { return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : "int8"; }
+
 struct LiveRange {
   std::size_t first, last;
 };
@@ -23,7 +26,7 @@ struct LiveRange {
 struct Problem {
   std::size_t head_dim = 64;
   std::size_t positions = 300;
-  bool half = false;
+  KvType type = KvType::f32;
   float scale = 0.125f;
   float cap = 0;
   std::vector<LiveRange> live;  ///< of each query
@@ -34,17 +37,21 @@ class Cache {
  public:
   Cache(const Problem& p, golden::Random& random) : p_(p), stride_(round_up(p.head_dim, 16)) {
     const std::size_t padded = round_up(p.positions, kAttentionSegment);
-    keys_.assign(padded * p.head_dim * element(), std::byte{0xFF});  // NaN in both types
+    keys_.assign(padded * p.head_dim * element(), std::byte{0xFF});  // NaN in both float types
     values_.assign(padded * stride_ * element(), std::byte{0xFF});
+    key_scales_.assign(padded, kNan);
+    value_scales_.assign(padded, kNan);
     plain_keys.assign(p.positions, std::vector<float>(p.head_dim, 0.0f));
     plain_values.assign(p.positions, std::vector<float>(p.head_dim, 0.0f));
     for (std::size_t j = 0; j < p.positions; ++j) {
       bool seen = false;
       for (const LiveRange& l : p.live) seen = seen || (j >= l.first && j < l.last);
       if (!seen) continue;
+      key_scales_[j] = static_cast<float>(0.002 + 0.02 * random.uniform());
+      value_scales_[j] = static_cast<float>(0.002 + 0.02 * random.uniform());
       for (std::size_t i = 0; i < p.head_dim; ++i) {
-        plain_keys[j][i] = put(keys_, (j / 16 * p.head_dim + i) * 16 + j % 16, random);
-        plain_values[j][i] = put(values_, j * stride_ + i, random);
+        plain_keys[j][i] = put(keys_, (j / 16 * p.head_dim + i) * 16 + j % 16, key_scales_[j], random);
+        plain_values[j][i] = put(values_, j * stride_ + i, value_scales_[j], random);
       }
       for (std::size_t i = p.head_dim; i < stride_; ++i) {
         std::memset(values_.data() + (j * stride_ + i) * element(), 0, element());
@@ -55,7 +62,9 @@ class Cache {
     AttentionArgs a;
     a.keys = keys_.data() + first * p_.head_dim * element();
     a.values = values_.data() + first * stride_ * element();
-    a.half = p_.half;
+    a.key_scales = key_scales_.data() + first;
+    a.value_scales = value_scales_.data() + first;
+    a.type = p_.type;
     a.head_dim = p_.head_dim;
     a.value_stride = stride_;
     a.first_key = first;
@@ -68,22 +77,29 @@ class Cache {
   std::vector<std::vector<float>> plain_values;
 
  private:
-  [[nodiscard]] std::size_t element() const { return p_.half ? 2 : 4; }
-  float put(std::vector<std::byte>& memory, std::size_t index, golden::Random& random) const {
+  [[nodiscard]] std::size_t element() const { return kv_element_bytes(p_.type); }
+  float put(std::vector<std::byte>& memory, std::size_t index, float scale, golden::Random& random) const {
     const auto v = static_cast<float>(random.normal());
-    if (!p_.half) {
+    if (p_.type == KvType::f32) {
       std::memcpy(memory.data() + index * 4, &v, 4);
       return v;
     }
-    const f16 h = to_f16(v);
-    std::memcpy(memory.data() + index * 2, &h, 2);
-    return to_float(h);
+    if (p_.type == KvType::f16) {
+      const f16 h = to_f16(v);
+      std::memcpy(memory.data() + index * 2, &h, 2);
+      return to_float(h);
+    }
+    const auto code = static_cast<std::int8_t>(std::nearbyint(random.uniform() * 254 - 127));
+    std::memcpy(memory.data() + index, &code, 1);
+    return static_cast<float>(code) * scale;
   }
 
   const Problem& p_;
   std::size_t stride_;
   std::vector<std::byte> keys_;
   std::vector<std::byte> values_;
+  std::vector<float> key_scales_;
+  std::vector<float> value_scales_;
 };
 
 /// All segments of some queries, merged: head_dim floats a query, not yet divided, then max and sum.
@@ -140,7 +156,7 @@ void check(const Problem& p, golden::Random& random) {
   }
   std::vector<std::vector<float>> fused;
   for (const RunnableTier& t : tiers::runnable()) {
-    CAPTURE(info(t.tier).name, p.head_dim, p.positions, p.half, p.cap, n);
+    CAPTURE(info(t.tier).name, p.head_dim, p.positions, kv_name(p.type), p.cap, n);
     const std::vector<std::vector<float>> y = attend(t, p, cache, q, all);
     for (std::size_t i = 0; i < n; ++i) {
       CAPTURE(i, p.live[i].first, p.live[i].last);
@@ -179,7 +195,7 @@ TEST_CASE("every head dimension", "[attention]") {
   for (std::size_t head_dim = 1; head_dim <= 300; head_dim += tiers::sample(100) < 50 ? 23 : 1) {
     Problem p;
     p.head_dim = head_dim;
-    p.half = head_dim % 2 == 0;
+    p.type = kTypes[head_dim % 3];
     p.scale = 1 / std::sqrt(static_cast<float>(head_dim));
     p.live = causal(1 + head_dim % 3, 1 + head_dim % 4, 140 + head_dim % 60, 0);
     p.positions = 210;
@@ -187,14 +203,14 @@ TEST_CASE("every head dimension", "[attention]") {
   }
 }
 
-TEST_CASE("head dimensions of real models, both cache types, capped and not", "[attention]") {
+TEST_CASE("head dimensions of real models, every cache type, capped and not", "[attention]") {
   golden::Random random(62);
   for (const std::size_t head_dim : {48u, 64u, 80u, 96u, 100u, 128u, 256u}) {
-    for (const bool half : {false, true}) {
+    for (const KvType type : kTypes) {
       for (const float cap : {0.0f, 50.0f, 2.0f}) {
         Problem p;
         p.head_dim = head_dim;
-        p.half = half;
+        p.type = type;
         p.cap = cap;
         p.scale = 1 / std::sqrt(static_cast<float>(head_dim));
         p.live = causal(1, 7, 299, 0);
@@ -210,7 +226,7 @@ TEST_CASE("any number of queries, any number of keys", "[attention]") {
     for (const std::size_t keys : {1u, 2u, 15u, 16u, 17u, 63u, 64u, 65u, 127u, 128u, 129u, 256u, 257u, 300u}) {
       Problem p;
       p.head_dim = 40;
-      p.half = (group + keys) % 2 == 0;
+      p.type = kTypes[(group + keys) % 3];
       p.positions = keys;
       p.live = causal(1, group, keys - 1, 0);
       check(p, random);
@@ -226,7 +242,10 @@ TEST_CASE("blocks of a prefill, with windows", "[attention]") {
       p.head_dim = 32;
       p.live = causal(12, 2, base, window);
       p.positions = base + 12;
-      check(p, random);
+      for (const KvType type : kTypes) {
+        p.type = type;
+        check(p, random);
+      }
     }
   }
 }
@@ -237,11 +256,13 @@ TEST_CASE("a query that sees no key of a segment does not make others see unwrit
   p.head_dim = 24;
   p.positions = 500;
   // The second query's keys all lie after the first segment, most of which nobody has written.
-  p.live = {{10, 20}, {300, 310}, {12, 25}, {310, 315}};
-  check(p, random);
-  p.half = true;
-  p.live = {{400, 420}, {0, 3}};
-  check(p, random);
+  for (const KvType type : kTypes) {
+    p.type = type;
+    p.live = {{10, 20}, {300, 310}, {12, 25}, {310, 315}};
+    check(p, random);
+    p.live = {{400, 420}, {0, 3}};
+    check(p, random);
+  }
 }
 
 TEST_CASE("large and equal scores", "[attention]") {
@@ -252,7 +273,73 @@ TEST_CASE("large and equal scores", "[attention]") {
     p.scale = scale;
     p.live = causal(2, 3, 200, 0);
     p.positions = 202;
-    check(p, random);
+    for (const KvType type : kTypes) {
+      p.type = type;
+      check(p, random);
+    }
+  }
+}
+
+TEST_CASE("what is not finite in the cache reaches the queries that see it, and under int8 no other", "[attention]") {
+  constexpr std::size_t kDim = 24, kStride = 32, kKeys = kAttentionSegment, kBad = 70;
+  golden::Random random(67);
+  std::vector<float> q(kDim);
+  for (float& v : q) v = static_cast<float>(random.normal());
+  for (const RunnableTier& t : tiers::runnable()) {
+    for (const KvType type : kTypes) {
+      for (const bool in_key : {false, true}) {
+        for (const float bad :
+             {kNan, std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+          if (type != KvType::int8 && !std::isnan(bad)) continue;  // floats keep an infinity as it is
+          CAPTURE(info(t.tier).name, kv_name(type), in_key, bad);
+          const std::size_t element = kv_element_bytes(type);
+          std::vector<std::byte> keys(kKeys * kDim * element), values(kKeys * kStride * element);
+          std::vector<float> key_scales(kKeys), value_scales(kKeys);
+          std::vector<float> x(kStride);
+          for (std::size_t j = 0; j < kKeys; ++j) {
+            for (float& v : x) v = static_cast<float>(random.normal());
+            if (j == kBad && in_key) x[5] = bad;
+            t.kernels->store_kv(x.data(), kDim, 16, type, keys.data() + (j / 16 * 16 * kDim + j % 16) * element,
+                                &key_scales[j]);
+            x[5] = j == kBad && !in_key ? bad : 1.0f;
+            t.kernels->store_kv(x.data(), kStride, 1, type, values.data() + j * kStride * element, &value_scales[j]);
+          }
+          const LiveRange live[] = {{0, kBad}, {0, kBad + 1}, {kBad, kKeys}, {kBad + 1, kKeys}, {0, kKeys}};
+          constexpr std::size_t kQueries = std::size(live);
+          float out[kQueries][kStride], max[kQueries], sum[kQueries];
+          std::vector<AttentionQuery> queries;
+          for (std::size_t i = 0; i < kQueries; ++i) {
+            queries.push_back({q.data(), out[i], &max[i], &sum[i], live[i].first, live[i].last});
+          }
+          AttentionArgs a;
+          a.queries = queries.data();
+          a.n_queries = kQueries;
+          a.keys = keys.data();
+          a.values = values.data();
+          a.key_scales = key_scales.data();
+          a.value_scales = value_scales.data();
+          a.type = type;
+          a.head_dim = kDim;
+          a.value_stride = kStride;
+          t.kernels->attention(a);
+          for (std::size_t i = 0; i < kQueries; ++i) {
+            CAPTURE(live[i].first, live[i].last);
+            float total_max = -1e30f, total_sum = 0;
+            std::vector<float> total(kDim, 0.0f);
+            t.kernels->attention_merge(&total_max, &total_sum, total.data(), max[i], sum[i], out[i], kDim);
+            const float more_sum = 1;  // another segment, whose scores are far above
+            t.kernels->attention_merge(&total_max, &total_sum, total.data(), 500.0f, more_sum, q.data(), kDim);
+            t.kernels->scale(total.data(), 1 / total_sum, kDim);
+            const bool sees = live[i].first <= kBad && kBad < live[i].last;
+            for (std::size_t c = 0; c < kDim; ++c) {
+              const bool must_be_nan = sees && (in_key || type == KvType::int8 || c == 5);
+              if (must_be_nan) REQUIRE(std::isnan(total[c]));
+              if (!sees && (in_key || type == KvType::int8)) REQUIRE(total[c] == q[c]);
+            }
+          }
+        }
+      }
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reference/row_ops.h"
@@ -350,7 +351,7 @@ TEST_CASE("cache stores round to nearest even and write nothing between", "[rowo
   for (const RunnableTier& t : tiers::runnable()) {
     CAPTURE(info(t.tier).name);
     std::vector<f16> all(x.size());
-    t.kernels->store_kv(x.data(), x.size(), 1, true, all.data());
+    t.kernels->store_kv(x.data(), x.size(), 1, KvType::f16, all.data(), nullptr);
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (std::isnan(x[i])) {
         REQUIRE(std::isnan(to_float(all[i])));
@@ -362,12 +363,68 @@ TEST_CASE("cache stores round to nearest even and write nothing between", "[rowo
       for (const std::size_t stride : {1u, 2u, 16u}) {
         std::vector<f16> halves(n * stride, f16{0x1234});
         std::vector<float> floats((n - 1) * stride + 1, 7.5f);
-        t.kernels->store_kv(x.data(), n, stride, true, halves.data());
-        t.kernels->store_kv(x.data(), n, stride, false, floats.data());
+        t.kernels->store_kv(x.data(), n, stride, KvType::f16, halves.data(), nullptr);
+        t.kernels->store_kv(x.data(), n, stride, KvType::f32, floats.data(), nullptr);
         for (std::size_t i = 0; i < n * stride; ++i) {
           REQUIRE(halves[i].bits == (i % stride == 0 ? to_f16(x[i / stride]).bits : 0x1234));
         }
         for (std::size_t i = 0; i < floats.size(); ++i) REQUIRE(floats[i] == (i % stride == 0 ? x[i / stride] : 7.5f));
+      }
+    }
+  }
+}
+
+TEST_CASE("cached keys and values as int8: codes under one scale, half to even, what is not finite kept as a scale",
+          "[rowops]") {
+  golden::Random random(27);
+  for (const RunnableTier& t : tiers::runnable()) {
+    CAPTURE(info(t.tier).name);
+    for (const std::size_t n : {1u, 2u, 7u, 15u, 16u, 17u, 31u, 40u, 64u, 80u, 128u, 250u}) {
+      for (const std::size_t stride : {1u, 16u}) {
+        for (const float size : {1.0f, 0x1p-119f, 1e30f, 0x1p-121f, 0.0f}) {
+          CAPTURE(n, stride, size);
+          std::vector<float> x(n);
+          for (float& v : x) v = static_cast<float>(random.student()) * size;
+          if (size == 1.0f) {  // steps of 1: ties at every half
+            for (float& v : x) v = std::nearbyint(std::fmod(v * 20, 127.0f) * 2) / 2;
+            x[n / 2] = -127.0f;
+          }
+          const auto store = [&](float& scale) {
+            std::vector<std::int8_t> codes(n * stride + 1, 77);
+            t.kernels->store_kv(x.data(), n, stride, KvType::int8, codes.data(), &scale);
+            for (std::size_t i = 0; i <= n * stride; ++i) {
+              if (i == n * stride || i % stride != 0) REQUIRE(codes[i] == 77);
+            }
+            return codes;
+          };
+          float scale = kNan;
+          const std::vector<std::int8_t> codes = store(scale);
+          float most = 0;
+          for (const float v : x) most = std::max(most, std::fabs(v));
+          const bool vanishes = most < 0x1p-120f;
+          REQUIRE(scale == (vanishes ? 0.0f : most / 127.0f));
+          for (std::size_t i = 0; i < n; ++i) {
+            const auto code = static_cast<float>(codes[i * stride]);
+            if (vanishes) {
+              REQUIRE(code == 0.0f);
+              continue;
+            }
+            REQUIRE(code == std::nearbyint(x[i] * (127.0f / most)));
+            const double error =
+                std::fabs(static_cast<double>(code) * static_cast<double>(scale) - static_cast<double>(x[i]));
+            REQUIRE(error <= 0.50001 * static_cast<double>(scale));
+          }
+          for (const float bad : {kNan, -kNan, kInfinity, -kInfinity}) {
+            for (const std::size_t at : {std::size_t{0}, n / 2, n - 1}) {
+              const float kept = std::exchange(x[at], bad);
+              scale = 1;
+              const std::vector<std::int8_t> zeros = store(scale);
+              REQUIRE_FALSE(std::isfinite(scale));
+              for (std::size_t i = 0; i < n; ++i) REQUIRE(zeros[i * stride] == 0);
+              x[at] = kept;
+            }
+          }
+        }
       }
     }
   }

@@ -39,7 +39,7 @@ TEST_CASE("every tier of this machine passes its self-test", "[selftest]") {
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
     if (!report.ok()) FAIL(report.error().message);
     INFO(info(t.tier).name << ": " << took.count() << " ms, worst " << report->worst << " at " << report->worst_kernel);
-    REQUIRE(report->kernels == kPackFormatCount + 5);
+    REQUIRE(report->kernels == kPackFormatCount + 7);
     REQUIRE(report->outputs > kPackFormatCount * 36 * 75);
     REQUIRE(report->worst > 0);
     REQUIRE(report->worst <= 1);
@@ -51,7 +51,7 @@ TEST_CASE("only the formats that were asked for are checked", "[selftest]") {
   const PackFormat used[] = {PackFormat::int4_g32, PackFormat::k6};
   const Result<SelfTestReport> report = self_test(tiers::runnable().back().tier, used);
   REQUIRE(report.ok());
-  REQUIRE(report->kernels == 2 + 5);
+  REQUIRE(report->kernels == 2 + 7);
   REQUIRE(self_test(tiers::runnable().back().tier, {}).ok());
 }
 
@@ -144,7 +144,22 @@ TEST_CASE("wrong row operations are named", "[selftest]") {
     wrong.soft_cap = 5;
     real().attention(wrong);
   };
-  REQUIRE(contains(failure(broken, {}), "attention on a tier"));
+  REQUIRE(contains(failure(broken, {}), "attention f32 on a tier"));
   broken.attention = nullptr;
-  REQUIRE(contains(failure(broken, {}), "attention on a tier"));
+  REQUIRE(contains(failure(broken, {}), "attention f32 on a tier"));
+  broken = real();
+  broken.attention = [](const AttentionArgs& args) {
+    AttentionArgs wrong = args;
+    wrong.value_scales = args.key_scales;
+    real().attention(wrong);
+  };
+  REQUIRE(contains(failure(broken, {}), "attention int8 on a tier"));
+  broken = real();
+  broken.store_kv = [](const float* x, std::size_t n, std::size_t stride, KvType type, void* out, float* scale) {
+    real().store_kv(x, n, stride, type, out, scale);
+    if (type == KvType::f16 && stride == 1) static_cast<f16*>(out)[n - 1].bits ^= 0x8000;
+  };
+  REQUIRE(contains(failure(broken, {}), "attention f16 on a tier"));
+  broken.store_kv = nullptr;
+  REQUIRE(contains(failure(broken, {}), "store_kv on a tier"));
 }

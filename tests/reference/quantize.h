@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The oracle of int8 activations in groups: the formula of format/activation.h in double.
+// The oracles of int8 activations in groups, the formula of format/activation.h in double, and of int8 keys and values.
 #pragma once
 
 #include <cmath>
@@ -17,6 +17,15 @@ inline Group quantize_group(const float* x, std::size_t n) {
   double most = 0;
   for (std::size_t i = 0; i < n; ++i) most = std::fmax(most, std::fabs(static_cast<double>(x[i])));
   return {most / 127};
+}
+
+/// What an int8 cache holds of a row: its codes times their scale, as f32.
+inline void round_to_codes(float* x, std::size_t n) {
+  float most = 0;
+  for (std::size_t i = 0; i < n; ++i) most = std::fmax(most, std::fabs(x[i]));
+  for (std::size_t i = 0; i < n; ++i) {
+    if (most != 0) x[i] = std::nearbyint(x[i] * (127.0f / most)) * (most / 127.0f);
+  }
 }
 
 }  // namespace reference

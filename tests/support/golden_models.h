@@ -145,6 +145,25 @@ inline double row_error(const float* found, const float* expected, std::size_t n
   return worst / std::sqrt(variance / static_cast<double>(n));
 }
 
+/// The root mean square of the differences of two runs' rows, each in standard deviations of the second's row.
+inline double rms_error(const std::vector<float>& found, const std::vector<float>& expected, std::size_t n) {
+  double sum = 0;
+  for (std::size_t at = 0; at < expected.size(); at += n) {
+    double mean = 0, variance = 0, error = 0;
+    for (std::size_t i = at; i < at + n; ++i) mean += static_cast<double>(expected[i]) / static_cast<double>(n);
+    for (std::size_t i = at; i < at + n; ++i) {
+      const double centred = static_cast<double>(expected[i]) - mean;
+      const double difference = static_cast<double>(found[i]) - static_cast<double>(expected[i]);
+      variance += centred * centred;
+      error += difference * difference;
+    }
+    sum += error / variance;
+  }
+  return std::sqrt(sum / static_cast<double>(expected.size() / n));
+}
+/// The largest rms_error() that rounding keys and values to int8 may cause in a golden model.
+inline constexpr double kInt8CacheError = 0.1;
+
 inline std::size_t arg_max(const float* x, std::size_t n) { return static_cast<std::size_t>(std::max_element(x, x + n) - x); }
 
 /// "" when two runs gave the same bits; else how many values differ, where the first is, and by how much at most.

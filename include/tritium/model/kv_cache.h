@@ -2,10 +2,11 @@
 // KvCache: keys and values of every layer in the order attention reads them.
 //
 // Keys lie in panels of 16 positions, [kv_head][position / 16][head_dim][16]; values in rows, [kv_head][position]
-// [head_dim padded to 16]. A layer with a window keeps a ring of whole segments that is as long as the window plus one
+// [head_dim padded to 16]; the scales of int8 keys, then of int8 values, [kv_head][position]. A layer with a window keeps a ring of whole segments that is as long as the window plus one
 // batch; positions are never moved, since keys are rotated for their absolute position before they are stored.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "tritium/core/no_throw.h"
@@ -14,7 +15,9 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
-enum class KvType : std::uint8_t { f32, f16 };
+constexpr std::string_view kv_type_name(KvType type) {
+  return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : "int8";
+}
 
 class KvCache {
  public:
@@ -26,35 +29,31 @@ class KvCache {
       cache.capacity_ = capacity;
       cache.layers_.reserve(spec.n_layers());
       for (const LayerSpec& l : spec.layers) {
-        Layer layer;
-        if (l.mixer != Mixer::attention || l.kv_source >= 0) {  // no keys of its own
-          cache.layers_.push_back(std::move(layer));
-          continue;
+        Layer layer = shape(l, capacity, max_batch);
+        TRITIUM_ASSIGN(const std::size_t bytes, bytes_of(layer, type));
+        if (bytes != 0) {
+          TRITIUM_ASSIGN(layer.storage, AlignedBuffer::allocate(bytes));
         }
-        layer.n_heads = l.n_kv_heads;
-        layer.head_dim = l.head_dim;
-        layer.window = l.window;
-        layer.value_stride = round_up(l.head_dim, kPanelRows);
-        std::size_t positions = capacity;
-        if (l.window != 0) positions = std::min(positions, l.window + max_batch);
-        // One more segment than the ring strictly needs: its first and its last one may both be partly live.
-        positions = round_up(positions, kAttentionSegment) + (positions < capacity ? kAttentionSegment : 0);
-        layer.positions = positions;
-        TRITIUM_ASSIGN(std::size_t elements,
-                       checked_mul(layer.n_heads * layer.positions, layer.head_dim + layer.value_stride));
-        TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(elements, cache.element_bytes()));
-        TRITIUM_ASSIGN(layer.storage, AlignedBuffer::allocate(bytes));
         cache.bytes_ += bytes;
         cache.layers_.push_back(std::move(layer));
       }
       return cache;
     });
   }
+  /// What create() would allocate. Errors: out_of_range.
+  static Result<std::size_t> bytes_needed(const ModelSpec& spec, std::size_t capacity, std::size_t max_batch,
+                                          KvType type) {
+    std::size_t sum = 0;
+    for (const LayerSpec& l : spec.layers) {
+      TRITIUM_ASSIGN(const std::size_t bytes, bytes_of(shape(l, capacity, max_batch), type));
+      TRITIUM_ASSIGN(sum, checked_add(sum, bytes));
+    }
+    return sum;
+  }
 
   [[nodiscard]] KvType type() const { return type_; }
   [[nodiscard]] std::size_t capacity() const { return capacity_; }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
-  [[nodiscard]] bool half() const { return type_ == KvType::f16; }
   [[nodiscard]] std::size_t value_stride(std::size_t layer) const { return layers_[layer].value_stride; }
 
   /// Whether every key that queries from `position` on may see is still there, after `written` positions were written.
@@ -67,17 +66,19 @@ class KvCache {
     return true;
   }
 
-  /// Writes one position of one KV head: k and v are head_dim floats.
+  /// Writes one position of one KV head: k and v are head_dim floats. A NaN or an infinity among them reaches every query
+  /// that sees the position.
   void store(const KernelTable& kernels, std::size_t layer, std::size_t head, std::size_t position, const float* k,
              const float* v) {
     Layer& l = layers_[layer];
     const std::size_t slot = position % l.positions;
-    kernels.store_kv(k, l.head_dim, kPanelRows, half(),
-                     at(keys(l, head), slot / kPanelRows * kPanelRows * l.head_dim + slot % kPanelRows));
+    kernels.store_kv(k, l.head_dim, kPanelRows, type_,
+                     at(keys(l, head), slot / kPanelRows * kPanelRows * l.head_dim + slot % kPanelRows),
+                     scales(l, head, slot));
     std::byte* row = at(values(l, head), slot * l.value_stride);
-    kernels.store_kv(v, l.head_dim, 1, half(), row);
+    kernels.store_kv(v, l.head_dim, 1, type_, row, scales(l, l.n_heads + head, slot));
     const std::size_t padding = l.value_stride - l.head_dim;
-    if (padding != 0) std::memset(row + l.head_dim * element_bytes(), 0, padding * element_bytes());
+    if (padding != 0) std::memset(at(row, l.head_dim), 0, padding * kv_element_bytes(type_));
   }
 
   /// Keys and values of the segment that begins at `first_key`, a multiple of kAttentionSegment.
@@ -86,7 +87,9 @@ class KvCache {
     const std::size_t slot = first_key % l.positions;
     args.keys = at(keys(l, head), slot * l.head_dim);
     args.values = at(values(l, head), slot * l.value_stride);
-    args.half = half();
+    args.key_scales = scales(l, head, slot);
+    args.value_scales = scales(l, l.n_heads + head, slot);
+    args.type = type_;
     args.head_dim = l.head_dim;
     args.value_stride = l.value_stride;
     args.first_key = first_key;
@@ -99,16 +102,41 @@ class KvCache {
     std::size_t value_stride = 0;
     std::size_t window = 0;
     std::size_t positions = 0;  ///< a multiple of kAttentionSegment; slot = position mod positions
-    AlignedBuffer storage;      ///< keys of all heads, then values of all heads
+    AlignedBuffer storage;      ///< keys of all heads, then values of all heads, then the scales of either
   };
 
-  [[nodiscard]] std::size_t element_bytes() const { return half() ? 2 : 4; }
-  [[nodiscard]] std::byte* at(std::byte* base, std::size_t element) const { return base + element * element_bytes(); }
+  /// A layer without keys of its own has no positions.
+  static Layer shape(const LayerSpec& l, std::size_t capacity, std::size_t max_batch) {
+    Layer layer;
+    if (l.mixer != Mixer::attention || l.kv_source >= 0) return layer;
+    layer.n_heads = l.n_kv_heads;
+    layer.head_dim = l.head_dim;
+    layer.window = l.window;
+    layer.value_stride = round_up(l.head_dim, kPanelRows);
+    std::size_t positions = capacity;
+    if (l.window != 0) positions = std::min(positions, l.window + max_batch);
+    // One more segment than the ring strictly needs: its first and its last one may both be partly live.
+    layer.positions = round_up(positions, kAttentionSegment) + (positions < capacity ? kAttentionSegment : 0);
+    return layer;
+  }
+  static Result<std::size_t> bytes_of(const Layer& l, KvType type) {
+    TRITIUM_ASSIGN(const std::size_t rows, checked_mul(l.n_heads, l.positions));
+    return checked_mul(rows, (l.head_dim + l.value_stride) * kv_element_bytes(type) + 2 * kv_scale_bytes(type));
+  }
+
+  [[nodiscard]] std::byte* at(std::byte* base, std::size_t element) const {
+    return base + element * kv_element_bytes(type_);
+  }
   [[nodiscard]] std::byte* keys(Layer& l, std::size_t head) const {
     return at(l.storage.data(), head * l.positions * l.head_dim);
   }
   [[nodiscard]] std::byte* values(Layer& l, std::size_t head) const {
     return at(l.storage.data(), l.n_heads * l.positions * l.head_dim + head * l.positions * l.value_stride);
+  }
+  /// From `slot` on, of the keys of a head or of the values of head - n_heads; null for types without scales.
+  [[nodiscard]] float* scales(Layer& l, std::size_t head, std::size_t slot) const {
+    if (kv_scale_bytes(type_) == 0) return nullptr;
+    return reinterpret_cast<float*>(values(l, l.n_heads)) + head * l.positions + slot;
   }
 
   KvType type_ = KvType::f16;

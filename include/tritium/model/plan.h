@@ -138,19 +138,6 @@ inline Result<ModelPlan> plan_model(const Checkpoint& checkpoint, const LoadOpti
   });
 }
 
-/// About what a KV cache of `positions` takes, layers with windows counted as such.
-inline std::size_t cache_bytes(const ModelSpec& spec, std::size_t positions, std::size_t max_batch,
-                               std::size_t element_bytes) {
-  double bytes = 0;
-  for (const LayerSpec& l : spec.layers) {
-    if (l.mixer != Mixer::attention || l.kv_source >= 0) continue;
-    const std::size_t held = l.window == 0 ? positions : std::min(positions, l.window + max_batch);
-    bytes += 2.0 * static_cast<double>(l.n_kv_heads * l.head_dim) *
-             static_cast<double>(round_up(held, kAttentionSegment)) * static_cast<double>(element_bytes);
-  }
-  return static_cast<std::size_t>(std::min(bytes, 0x1p60));
-}
-
 /// Floats of the widest row that a token has anywhere in the graph.
 inline std::size_t widest_row(const ModelSpec& spec) {
   std::size_t widest = spec.hidden;

@@ -58,6 +58,14 @@ inline constexpr std::size_t kAttentionSegment = 128;
 TRITIUM_NAMESPACE_END
 TRITIUM_SEAM_BEGIN
 
+/// How keys and values are cached. int8: codes of one position of one head under one f32 scale,
+/// scale = max|x| / 127, code = round(x / scale) half to even; zeros under a NaN or an infinity, whose scale is not finite
+/// (below max|x| = 2^-120, where 127 / max|x| overflows, codes and scale are zero).
+enum class KvType : std::uint8_t { f32, f16, int8 };
+
+constexpr std::size_t kv_element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1; }
+constexpr std::size_t kv_scale_bytes(KvType type) { return type == KvType::int8 ? sizeof(float) : 0; }
+
 struct AttentionQuery {
   const float* q = nullptr;   ///< (head_dim)
   float* out = nullptr;       ///< (value_stride) sum of p_j v_j
@@ -71,9 +79,11 @@ struct AttentionQuery {
 struct AttentionArgs {
   const AttentionQuery* queries = nullptr;
   std::size_t n_queries = 0;
-  const void* keys = nullptr;    ///< of the segment: [kAttentionSegment / 16][head_dim][16]
-  const void* values = nullptr;  ///< of the segment: [kAttentionSegment][value_stride]
-  bool half = false;             ///< keys and values are f16, not f32
+  const void* keys = nullptr;           ///< of the segment: [kAttentionSegment / 16][head_dim][16]
+  const void* values = nullptr;         ///< of the segment: [kAttentionSegment][value_stride]
+  const float* key_scales = nullptr;    ///< (kAttentionSegment) int8: of each key of the segment
+  const float* value_scales = nullptr;  ///< (kAttentionSegment) int8: of each value
+  KvType type = KvType::f32;
   std::size_t head_dim = 0;
   std::size_t value_stride = 0;  ///< a multiple of 16
   std::size_t first_key = 0;     ///< position of the segment's first key
@@ -116,7 +126,8 @@ struct KernelTable {
   double (*divergence)(const float* p, const float* q, std::size_t n, double p_norm, double q_norm) = nullptr;
   std::size_t (*arg_max)(const float* x, std::size_t n) = nullptr;
   bool (*all_finite)(const float* x, std::size_t n) = nullptr;
-  void (*store_kv)(const float* x, std::size_t n, std::size_t stride, bool half, void* out) = nullptr;
+  /// n floats as `type`, `stride` elements apart; int8 also writes the scale.
+  void (*store_kv)(const float* x, std::size_t n, std::size_t stride, KvType type, void* out, float* scale) = nullptr;
   void (*delta_rule)(const DeltaStep& step) = nullptr;
   void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n,
                     float* out) = nullptr;

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "tritium/core/float16.h"
 #include "tritium/core/no_throw.h"
 #include "tritium/format/packed_matrix.h"
 #include "tritium/format/ternary_quantize.h"
@@ -44,7 +45,9 @@ class SelfTest {
     TRITIUM_TRY(check_quantize(x));
     for (const PackFormat format : formats) TRITIUM_TRY(check_matmul(format, x));
     TRITIUM_TRY(check_rows(x));
-    TRITIUM_TRY(check_attention(x));
+    TRITIUM_TRY(check_attention(KvType::f32, "attention f32", x));
+    TRITIUM_TRY(check_attention(KvType::f16, "attention f16", x));
+    TRITIUM_TRY(check_attention(KvType::int8, "attention int8", x));
     return report_;
   }
 
@@ -276,9 +279,20 @@ class SelfTest {
     return {};
   }
 
-  /// One query over a part of a segment of f32 keys.
-  Status check_attention(const std::vector<float>& x) {
-    if (table_.attention == nullptr) return missing("attention");
+  /// What a cache of a type holds of n values.
+  static void as_cached(KvType type, float* x, std::size_t n) {
+    float most = 0;
+    for (std::size_t i = 0; i < n; ++i) most = std::max(most, std::fabs(x[i]));
+    for (std::size_t i = 0; i < n; ++i) {
+      if (type == KvType::f16) x[i] = to_float(to_f16(x[i]));
+      if (type == KvType::int8) x[i] = std::nearbyint(x[i] * (127.0f / most)) * (most / 127.0f);
+    }
+  }
+
+  /// One query over a part of a segment that the table's own kernel stores.
+  Status check_attention(KvType type, const std::string& name, const std::vector<float>& x) {
+    if (table_.attention == nullptr) return missing(name);
+    if (table_.store_kv == nullptr) return missing("store_kv");
     ++report_.kernels;
     constexpr std::size_t kDim = 20;
     constexpr std::size_t kStride = 32;
@@ -286,8 +300,24 @@ class SelfTest {
     constexpr std::size_t kLast = 101;
     std::vector<float> keys(kAttentionSegment * kDim);
     std::vector<float> values(kAttentionSegment * kStride);
-    for (float& v : keys) v = uniform() - 0.5f;
-    for (float& v : values) v = uniform() - 0.5f;
+    std::array<float, kAttentionSegment> key_scales;
+    std::array<float, kAttentionSegment> value_scales;
+    const std::size_t element = kv_element_bytes(type);
+    TRITIUM_ASSIGN(AlignedBuffer cached_keys, AlignedBuffer::allocate(keys.size() * element));
+    TRITIUM_ASSIGN(AlignedBuffer cached_values, AlignedBuffer::allocate(values.size() * element));
+    for (std::size_t j = 0; j < kAttentionSegment; ++j) {
+      float* k = keys.data() + j * kDim;
+      float* v = values.data() + j * kStride;
+      const float size = 0.1f + uniform();  // the scales of int8 differ
+      for (std::size_t i = 0; i < kDim; ++i) k[i] = (uniform() - 0.5f) * size;
+      for (std::size_t i = 0; i < kStride; ++i) v[i] = (uniform() - 0.5f) * size;
+      table_.store_kv(k, kDim, kPanelRows, type,
+                      cached_keys.data() + (j / kPanelRows * kDim * kPanelRows + j % kPanelRows) * element,
+                      &key_scales[j]);
+      table_.store_kv(v, kStride, 1, type, cached_values.data() + j * kStride * element, &value_scales[j]);
+      as_cached(type, k, kDim);
+      as_cached(type, v, kStride);
+    }
     std::vector<float> out(kStride);
     float max = 0;
     float sum = 0;
@@ -295,8 +325,11 @@ class SelfTest {
     AttentionArgs args;
     args.queries = &query;
     args.n_queries = 1;
-    args.keys = keys.data();
-    args.values = values.data();
+    args.keys = cached_keys.data();
+    args.values = cached_values.data();
+    args.key_scales = key_scales.data();
+    args.value_scales = value_scales.data();
+    args.type = type;
     args.head_dim = kDim;
     args.value_stride = kStride;
     args.scale = 0.5f;
@@ -306,8 +339,7 @@ class SelfTest {
     for (std::size_t j = kFirst; j < kLast; ++j) {
       double score = 0;
       for (std::size_t i = 0; i < kDim; ++i) {
-        score += static_cast<double>(x[i]) *
-                 static_cast<double>(keys[(j / kPanelRows * kDim + i) * kPanelRows + j % kPanelRows]);
+        score += static_cast<double>(x[i]) * static_cast<double>(keys[j * kDim + i]);
       }
       const double p = std::exp(0.5 * score - static_cast<double>(max));
       total += p;
@@ -316,7 +348,7 @@ class SelfTest {
     Worst worst;
     worst.add(0, 0, total, sum, 1e-4);
     for (std::size_t c = 0; c < kStride; ++c) worst.add(0, c, expected[c], out[c], 1e-4);
-    return settle("attention", worst, kStride + 1);
+    return settle(name, worst, kStride + 1);
   }
 
   const KernelTable& table_;

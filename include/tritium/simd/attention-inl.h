@@ -7,6 +7,11 @@
 //
 //   s_j = cap(scale * <q, k_j>),   m = max_j s_j,   p_j = exp(s_j - m),   l = sum p_j,   o = sum p_j v_j
 //
+// Keys and values cached as int8 are codes with one scale a position. Codes become floats in registers, exactly; the scale of
+// a key multiplies its score and that of a value its probability:  s_j = cap(scale * t_j <q, c_j>),   o = sum (p_j u_j) w_j
+//
+// A NaN score makes the sum of its segment NaN, which the merge and the division by the sum keep: it reaches the output.
+//
 // A segment is kAttentionSegment keys at a multiple of that position. Its result does not depend on which other queries
 // or segments are computed with it, and segments are merged in order of position: the same floats for any number of
 // threads, one token at a time or all at once.
@@ -31,7 +36,20 @@ inline constexpr float kLeastScore = -1e30f;
 HWY_INLINE VF LoadKv(const float* p) { return hn::LoadU(DF(), p); }
 HWY_INLINE VF LoadKv(const f16* p) {
   const hn::Rebind<hwy::float16_t, DF> dh;
-  return hn::PromoteTo(DF(), hn::LoadU(dh, reinterpret_cast<const hwy::float16_t*>(p)));
+  const auto half = hn::LoadU(dh, reinterpret_cast<const hwy::float16_t*>(p));
+  const VF v = hn::PromoteTo(DF(), half);
+#if HWY_ARCH_ARM_A64 || (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2)
+  return v;
+#else  // Highway's own conversion takes infinities and NaNs for numbers from 65536 on, which no f16 is
+  const hn::RebindToUnsigned<DF> du;
+  const auto special = hn::RebindMask(du, hn::Ge(hn::Abs(v), hn::Set(DF(), 65536.0f)));
+  const auto exponent = hn::IfThenElseZero(special, hn::Set(du, 0x7F800000u));
+  return hn::Or(v, hn::BitCast(DF(), exponent));
+#endif
+}
+HWY_INLINE VF LoadKv(const std::int8_t* p) {
+  const hn::Rebind<std::int8_t, DI> d8;
+  return hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(d8, p)));
 }
 
 /// Scores of R queries against kKeyVectors vectors of keys, from `key` (relative to the segment) on.
@@ -98,6 +116,7 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
     if (end[r] > last) last = end[r];
   }
   if (first > last) first = last;
+  constexpr bool kScaled = std::is_same_v<T, std::int8_t>;
   constexpr std::size_t kKeys = kKeyVectors * kLanes;
   const T* keys = static_cast<const T*>(a.keys);
   const std::size_t from = first / kKeys * kKeys;
@@ -110,12 +129,16 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
     float* s = scores[r];
     for (std::size_t j = from; j < to; j += kLanes) {
       VF v = hn::Mul(hn::LoadU(DF(), s + j), scale);
+      if constexpr (kScaled) v = hn::Mul(v, hn::LoadU(DF(), a.key_scales + j));
       if (a.soft_cap != 0.0f) v = hn::Mul(Tanh(DF(), hn::Mul(v, inverse_cap)), cap);
       hn::StoreU(v, DF(), s + j);
     }
     // Keys outside the query's range (some were never written) end as exact zeros, which no later sum can notice.
-    for (std::size_t j = from; j < begin[r]; ++j) s[j] = -HUGE_VALF;
-    for (std::size_t j = end[r] > from ? end[r] : from; j < to; ++j) s[j] = -HUGE_VALF;
+    const auto set_dead = [&](float value) TRITIUM_LAMBDA {
+      for (std::size_t j = from; j < begin[r]; ++j) s[j] = value;
+      for (std::size_t j = end[r] > from ? end[r] : from; j < to; ++j) s[j] = value;
+    };
+    set_dead(-HUGE_VALF);
     VF most = hn::Set(DF(), kLeastScore);
     for (std::size_t j = from; j < to; j += kLanes) most = hn::Max(most, hn::LoadU(DF(), s + j));
     const float top = hn::ReduceMax(DF(), most);
@@ -124,11 +147,18 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
     Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA { total[v] = hn::Zero(DF()); });
     for (std::size_t j = from; j < to; j += kPanelRows) {
       Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-        const VF p = ExpNonPositive(DF(), hn::Sub(hn::LoadU(DF(), s + j + v * kLanes), m));
-        hn::StoreU(p, DF(), s + j + v * kLanes);
+        const std::size_t at = j + v * kLanes;
+        const VF x = hn::Sub(hn::LoadU(DF(), s + at), m);
+        const VF p = hn::IfThenElse(hn::IsNaN(x), x, ExpNonPositive(DF(), x));
         total[v] = hn::Add(total[v], p);
+        if constexpr (kScaled) {
+          hn::StoreU(hn::Mul(p, hn::LoadU(DF(), a.value_scales + at)), DF(), s + at);
+        } else {
+          hn::StoreU(p, DF(), s + at);
+        }
       });
     }
+    if constexpr (kScaled) set_dead(0.0f);  // nobody may have written their scales
     *a.queries[first_query + r].max = top;
     *a.queries[first_query + r].sum = FoldLanes(total);
   }
@@ -148,10 +178,10 @@ HWY_INLINE std::size_t AttentionTiles(const AttentionArgs& a, std::size_t query)
 }
 
 inline HWY_NOINLINE void AttentionSegment(const AttentionArgs& a) {
-  if (a.half) {
-    AttentionTiles<f16, kQueryTile>(a, 0);
-  } else {
-    AttentionTiles<float, kQueryTile>(a, 0);
+  switch (a.type) {
+    case KvType::f32: AttentionTiles<float, kQueryTile>(a, 0); return;
+    case KvType::f16: AttentionTiles<f16, kQueryTile>(a, 0); return;
+    case KvType::int8: AttentionTiles<std::int8_t, kQueryTile>(a, 0); return;
   }
 }
 

@@ -239,9 +239,36 @@ inline HWY_NOINLINE bool AllFinite(const float* x, std::size_t n) {
   return hn::AllTrue(DF(), hn::Eq(spread, hn::Zero(DF())));
 }
 
-/// n floats into a cache of f32 or f16, `stride` elements apart.
-inline HWY_NOINLINE void StoreKv(const float* x, std::size_t n, std::size_t stride, bool half, void* out) {
-  if (!half) {
+/// n floats into a cache of int8, `stride` codes apart, under one scale: see KvType.
+inline HWY_NOINLINE void StoreKvCodes(const float* x, std::size_t n, std::size_t stride, std::int8_t* out,
+                                      float* scale) {
+  const std::size_t whole = n / kPanelRows * kPanelRows;
+  HWY_ALIGN float tail[kPanelRows] = {};
+  if (whole != n) std::memcpy(tail, x + whole, (n - whole) * sizeof(float));
+  const std::int32_t most_of_tail = AbsMaxBits16(tail, 1);
+  std::int32_t bits = AbsMaxBits16(x, whole / kPanelRows);
+  bits = most_of_tail > bits ? most_of_tail : bits;
+  const float most = FloatOfBits(bits);
+  if (HWY_UNLIKELY(bits >= kInfinityBits || most < kLeastGroup)) {
+    for (std::size_t i = 0; i < n; ++i) out[i * stride] = 0;
+    *scale = bits >= kInfinityBits ? most : 0.0f;
+    return;
+  }
+  const VF inverse = hn::Set(DF(), 127.0f / most);
+  HWY_ALIGN std::int8_t codes[kPanelRows];
+  for (std::size_t i = 0; i < n; i += kPanelRows) {
+    Quantize16(i < whole ? x + i : tail, inverse, codes);
+    const std::size_t count = i < whole ? kPanelRows : n - whole;
+    for (std::size_t c = 0; c < count; ++c) out[(i + c) * stride] = codes[c];
+  }
+  *scale = most / 127.0f;
+}
+
+/// n floats into a cache of `type`, `stride` elements apart.
+inline HWY_NOINLINE void StoreKv(const float* x, std::size_t n, std::size_t stride, KvType type, void* out,
+                                 float* scale) {
+  if (type == KvType::int8) return StoreKvCodes(x, n, stride, static_cast<std::int8_t*>(out), scale);
+  if (type == KvType::f32) {
     float* to = static_cast<float*>(out);
     for (std::size_t i = 0; i < n; ++i) to[i * stride] = x[i];
     return;
