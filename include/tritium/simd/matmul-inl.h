@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantised matmul: y = epilogue(x W^T) with int8 activations and packed weights, for every format and any m, n, k.
 //
-// Two ways through the same panels, chosen by the number of rows:
+// Two ways through the same panels, chosen by the number of rows (matrix units have theirs: decision 5):
 //   direct     few rows: codes are taken out of the packed line in registers and used by up to 8 rows at once. One row
 //              walks several far-apart panels side by side, because one sequential stream reaches half of what a core can
 //              read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
@@ -21,6 +21,8 @@
 #else
 #define TRITIUM_SIMD_MATMUL_INL_H_
 #endif
+
+#include <numeric>
 
 #include "tritium/ops/kernel_table.h"
 #include "tritium/simd/epilogue-inl.h"
@@ -499,9 +501,10 @@ HWY_INLINE void DirectRows(const MatmulArgs& args, const std::uint8_t* const (&p
   }
 }
 
-/// Panels [first, last) in streams that lie far apart, the rest one by one. Gated panels stay in pairs.
-template <class F, class Dot>
-HWY_INLINE void DirectPanels(const MatmulArgs& args, std::size_t first, std::size_t last) {
+/// Panels [first, last) in streams that lie far apart, the rest one by one; gated panels stay in pairs. Calls
+/// fn(addresses of panels, the number of the first, panels in a stream).
+template <class Fn>
+HWY_INLINE void ForStreams(const MatmulArgs& args, std::size_t first, std::size_t last, Fn&& fn) {
   const std::size_t pair = args.epilogue.gated ? 2 : 1;
   const auto panels_by = [&](auto at_once, std::size_t begin, std::size_t end) TRITIUM_LAMBDA {
     const std::size_t streams = at_once / pair;
@@ -511,7 +514,7 @@ HWY_INLINE void DirectPanels(const MatmulArgs& args, std::size_t first, std::siz
       for (std::size_t p = 0; p < at_once; ++p) {
         panels[p] = args.weights + (begin + i + p / pair * stride + p % pair) * args.panel_bytes;
       }
-      DirectRows<F, Dot, at_once>(args, panels, begin + i, stride);
+      fn(panels, begin + i, stride);
     }
     return begin + stride * streams;
   };
@@ -525,6 +528,13 @@ HWY_INLINE void DirectPanels(const MatmulArgs& args, std::size_t first, std::siz
   }
 }
 
+template <class F, class Dot>
+HWY_INLINE void DirectPanels(const MatmulArgs& args, std::size_t first, std::size_t last) {
+  ForStreams(args, first, last,
+             [&]<std::size_t NP>(const std::uint8_t* const(&panels)[NP], std::size_t panel, std::size_t stride)
+                 TRITIUM_LAMBDA { DirectRows<F, Dot, NP>(args, panels, panel, stride); });
+}
+
 // --- many rows: unpack, then sweep ---------------------------------------------------------------------------------------
 
 /// Only the 16-bit pair sums care how large codes are.
@@ -535,10 +545,11 @@ constexpr int CodeBound(int max_code) {
 template <class F, class Dot>
 using UnpackedOf = UnpackedFormat<F::kGroup, F::kHasMin, CodeBound<Dot>(F::kMaxCode)>;
 
-/// Units [u0, u1) of a panel as bytes with f32 scales.
-template <class F, class U>
+/// Units [u0, u1) of a panel as bytes, codes - kSubtract, with f32 scales.
+template <class F, class U, int kSubtract = 0>
 inline HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t count, std::uint8_t* out) {
   if constexpr (F::kBits == 0) {  // five trits a byte: lines of digits, quads in order
+    static_assert(kSubtract == 0);
     for (std::size_t u = 0; u < count; ++u) {
       Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
         VU8 f = LoadLine(units + u * kLineBytes, v);
@@ -572,7 +583,9 @@ inline HWY_NOINLINE void UnpackUnits(const std::uint8_t* units, std::size_t coun
         for (std::size_t i = 0; i < U::kUnit / kStepInputs; ++i, step += F::kStepBytes, out += U::kStepBytes) {
           Unroll<8>([&](auto q) TRITIUM_LAMBDA {
             Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
-              hn::StoreU(QuadCodes<F, q>(step, v), DU8(), out + q * kLineBytes + v * kVecBytes);
+              VU8 codes = QuadCodes<F, q>(step, v);
+              if constexpr (kSubtract != 0) codes = hn::Sub(codes, hn::Set(DU8(), std::uint8_t{kSubtract}));
+              hn::StoreU(codes, DU8(), out + q * kLineBytes + v * kVecBytes);
             });
           });
         }
@@ -650,27 +663,25 @@ HWY_NOINLINE void SweepTile(const std::uint8_t* const* panels, std::size_t units
   }
 }
 
+/// y of one row and panel of a row-scaled format.
+HWY_INLINE VF RowValue(VI total, const float* w_scales, std::size_t v, VF x_scale) {
+  return hn::Mul(hn::ConvertTo(DF(), total), hn::Mul(hn::LoadU(DF(), w_scales + v * kLanes), x_scale));
+}
+
 /// Rows [m, m + live) by up to four panels of byte-wide codes of a row-scaled format over one block of inputs that begins at
-/// input k0, as SweepTile does it. A run of 16 rows that would pass the last row of x begins earlier and drops what is
-/// known already. args.m >= 16.
+/// input k0, as SweepTile does it. args.m >= 16.
 template <class Tiles>
 HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m, std::size_t live, std::size_t k0,
                             int zero, const std::uint8_t* const* panels, std::size_t n_panels, std::size_t steps,
                             TileTail& tail, float* tile, const SweepBlock& block) {
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
   alignas(64) std::int32_t sums[4][kTileRows][kPanelRows];
-  std::size_t start[2];
-  const std::int8_t* x[2];
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::size_t row = m + i * kTileRows;
-    start[i] = row + kTileRows <= args.m ? row : args.m - kTileRows;
-    x[i] = args.x.codes + start[i] * args.x.stride + k0;
-  }
+  const TileRuns runs(args.x, args.m, m, live, k0);
   for (std::size_t p = 0; p < n_panels; p += 2) {
-    TileBlock(tiles, x[0], x[1], args.x.stride, panels[p], panels[p + 1], steps, tail, &sums[0][0][0]);
+    TileBlock(tiles, runs, panels[p], panels[p + 1], steps, tail, &sums[0][0][0]);
     for (std::size_t r = 0; r < live; ++r) {
       const std::size_t i = r / kTileRows;
-      const std::size_t from = m + r - start[i];
+      const std::size_t from = m + r - runs.start[i];
       const VI zero_part = hn::Set(DI(), -zero * args.x.sums[(m + r) * args.x.groups]);
       const VF x_scale = hn::Set(DF(), args.x.scales[(m + r) * args.x.groups]);
       for (std::size_t j = 0; j < 2; ++j) {
@@ -680,8 +691,7 @@ HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m,
           const VI total = hn::Add(hn::Load(DI(), sums[2 * i + j][from] + v * kLanes),
                                    block.first ? zero_part : hn::LoadU(DI(), ints + v * kLanes));
           if (block.last) {
-            const VF scale = hn::Mul(hn::LoadU(DF(), block.w_scales[p + j] + v * kLanes), x_scale);
-            hn::StoreU(hn::Mul(hn::ConvertTo(DF(), total), scale), DF(), out + v * kLanes);
+            hn::StoreU(RowValue(total, block.w_scales[p + j], v, x_scale), DF(), out + v * kLanes);
           } else {
             hn::StoreU(total, DI(), ints + v * kLanes);
           }
@@ -691,17 +701,126 @@ HWY_NOINLINE void TileSweep(Tiles& tiles, const MatmulArgs& args, std::size_t m,
   }
 }
 
+/// Rows [m, m + live) by up to four panels of signed byte-wide codes of a grouped format over one block of `groups` groups
+/// of inputs, the first of a row being first_group. min_sums: rows of `min_stride`. args.m >= 16.
+///
+/// A group's four sums of 16 x 16 leave their tiles one by one while the next group's products come in, and become floats
+/// three tiles later still, two groups at a time, so that matrix unit, stores and float arithmetic work side by side:
+///   tile c:   store sum c of group g - 1 | multiply group g | add sum c + 1, stored three tiles ago, and its last to y
+template <class U, class Tiles>
+HWY_NOINLINE void TileGroups(Tiles& tiles, const MatmulArgs& args, std::size_t m, std::size_t live,
+                             std::size_t first_group, std::size_t groups, const std::uint8_t* const* panels,
+                             std::size_t n_panels, const float* min_sums, std::size_t min_stride, float* tile,
+                             bool first) {
+  constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
+  constexpr std::size_t kProducts = div_up(U::kGroup, kTileBytes);  // of a group
+  static_assert(U::kUnit == U::kGroup);
+  alignas(64) std::int32_t sums[2][4][kTileRows][kPanelRows];  // of even and of odd groups
+  const TileRuns runs(args.x, args.m, m, live, first_group * U::kGroup);
+  const std::size_t x_stride = args.x.groups;
+  const float* x_scales = args.x.scales + m * x_stride + first_group;
+  const std::size_t rows_of[2] = {runs.both ? kTileRows : live, runs.both ? live - kTileRows : 0};
+  for (std::size_t r = 0; first && r < live; ++r) std::memset(tile + r * kRowLength, 0, kRowLength * sizeof(float));
+
+  for (std::size_t p = 0; p < n_panels; p += 2) {
+    // Sums c of `count` groups, the last being g.
+    const auto add = [&](auto c, auto count, std::size_t g) TRITIUM_LAMBDA {
+      constexpr std::size_t i = c / 2, j = c % 2;
+      if (i == 1 && !runs.both) return;
+      const std::size_t from = m + i * kTileRows - runs.start[i];
+      const std::int32_t* sum[count];
+      VF w_scale[count][kVecs], w_min[count][kVecs];
+      Unroll<count>([&](auto n) TRITIUM_LAMBDA {
+        const std::size_t group = g + 1 - count + n;
+        const std::uint8_t* unit = panels[p + j] + group * U::kUnitBytes;
+        sum[n] = sums[group % 2][c][from];
+        Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+          w_scale[n][v] = UnitScales<U>{}.Scale(unit, 0, v);
+          if constexpr (U::kHasMin) w_min[n][v] = UnitScales<U>{}.Min(unit, 0, v);
+        });
+      });
+      const float* x_scale = x_scales + i * kTileRows * x_stride + g + 1 - count;
+      const float* min_sum = min_sums + i * kTileRows * min_stride + g + 1 - count;
+      float* y = tile + i * kTileRows * kRowLength + (p + j) * kPanelRows;
+      const auto row = [&](std::size_t r) TRITIUM_LAMBDA {
+        Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+          float* to = y + r * kRowLength + v * kLanes;
+          VF value = hn::LoadU(DF(), to);
+          Unroll<count>([&](auto n) TRITIUM_LAMBDA {
+            const VF acc = hn::ConvertTo(DF(), hn::Load(DI(), sum[n] + r * kPanelRows + v * kLanes));
+            const VF scale = hn::Mul(w_scale[n][v], hn::Set(DF(), x_scale[r * x_stride + n]));
+            value = hn::MulAdd(acc, scale, value);
+            if constexpr (U::kHasMin) {
+              value = hn::MulAdd(w_min[n][v], hn::Set(DF(), min_sum[r * min_stride + n]), value);
+            }
+          });
+          hn::StoreU(value, DF(), to);
+        });
+      };
+      std::size_t r = 0;
+      for (; r + 2 <= rows_of[i]; r += 2) Unroll<2>([&](auto u) TRITIUM_LAMBDA { row(r + u); });
+      for (; r < rows_of[i]; ++r) row(r);
+    };
+    constexpr std::integral_constant<std::size_t, 1> kOne;
+    constexpr std::integral_constant<std::size_t, 2> kTwo;
+    // Pairs of groups end with odd ones for two of the tiles and with even ones for the others: their adds alternate.
+    const auto ends = [](std::size_t c, std::size_t g) TRITIUM_LAMBDA { return g % 2 == 1 - c / 2; };
+    for (std::size_t g = 0; g <= groups; ++g) {
+      const std::size_t at = g * U::kUnitBytes + U::kHeaderBytes;
+      for (std::size_t s = 0; s < (g < groups ? kProducts : 1); ++s) {
+        const std::uint8_t* w0 = panels[p] + at + s * kTileWeights;
+        const std::uint8_t* w1 = panels[p + 1] + at + s * kTileWeights;
+        const std::size_t x_at = g * U::kGroup + s * kTileBytes;
+        Unroll<4>([&](auto c) TRITIUM_LAMBDA {
+          constexpr int i = c / 2, j = c % 2;
+          if (i == 0 || runs.both) {
+            if (s == 0 && g > 0) {
+              tiles.template Store<c>(&sums[(g - 1) % 2][c][0][0], kPanelRows * sizeof(std::int32_t));
+            }
+            if (g < groups) {
+              if constexpr (c == 0) tiles.template LoadB<0>(w0);
+              if constexpr (c == 1) tiles.template LoadB<1>(w1);
+              if constexpr (j == 0) tiles.template LoadA<i>(runs.x[i] + x_at, runs.stride);
+              if (s == 0) tiles.template Zero<c>();
+              tiles.template Multiply<c, i, j, true>();
+            }
+          }
+          constexpr std::integral_constant<std::size_t, (c + 1) % 4> kStored;
+          constexpr std::size_t kBehind = c == 3 ? 1 : 2;
+          if (s == 0 && g >= kBehind && ends(kStored, g - kBehind)) {
+            if (g == kBehind) add(kStored, kOne, 0);
+            else add(kStored, kTwo, g - kBehind);
+          }
+        });
+      }
+    }
+    Unroll<4>([&](auto c) TRITIUM_LAMBDA {
+      const std::size_t last = groups - 1;
+      if (!ends(c, last)) add(c, kOne, last);
+      else if (c > 0 && last > 0) add(c, kTwo, last);  // sum 0 was in time
+      else if (c > 0) add(c, kOne, last);
+    });
+  }
+}
+
+/// Whether matrix units serve a format: groups of 16 inputs would be a quarter of a tile.
+template <class F>
+inline constexpr bool kFitsTiles = F::kGroup == 0 || F::kGroup >= kStepInputs;
+
 template <class F, class Dot, class Tiles>
 HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
   constexpr bool kTiles = !std::is_void_v<Tiles>;
   // Byte-wide row formats are swept as they lie.
   constexpr bool kInPlace = F::kBits == 8 && F::kGroup == 0;
   using U = std::conditional_t<kInPlace, F, UnpackedOf<F, Dot>>;
+  // Tiles multiply signed codes too: groups lose their zero point when they are unpacked.
+  constexpr int kSubtract = kTiles && F::kGroup != 0 ? F::kZero : 0;
   constexpr int kZero = ZeroFor<UnpackedOf<F, Dot>, Dot>(F::kZero);
   constexpr std::size_t kRowLength = kPrefillPanels * kPanelRows;
   constexpr std::size_t MR = kTiles ? 2 * kTileRows : SweepShape<U, Dot>::kRows;
   constexpr std::size_t NP = SweepShape<U, Dot>::kPanels;
-  constexpr std::size_t kBlockUnits = kPrefillInputs / (F::kBits == 0 ? 160 : F::kUnit) * (F::kBits == 0 ? 8 : 1);
+  constexpr std::size_t kWhole = std::lcm(F::kUnit, kTileBytes) / F::kUnit;  // units; tiles share no lines of x
+  constexpr std::size_t kBlockUnits = kPrefillInputs / (kWhole * F::kUnit) * kWhole;
   constexpr std::size_t kBlock = kBlockUnits * F::kUnit;  // whole units of both formats
   static_assert(kBlock % U::kUnit == 0 && kBlock <= kPrefillInputs);
   constexpr std::size_t kPanelBytes = kInPlace ? 0 : kBlock / U::kUnit * U::kUnitBytes;
@@ -715,11 +834,12 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
   std::int32_t* starts = reinterpret_cast<std::int32_t*>(sums + (kPrefillRows + MR) * kRowLength);
   float* min_sums = reinterpret_cast<float*>(starts + MR * kStarts);
   const std::size_t units = F::units(args.k);
-  const std::size_t block_units = div_up(units, div_up(units, kBlockUnits));  // blocks of nearly equal length
-  const std::size_t store_rows = MR % args.x_parts == 0 ? MR : 2 * MR;        // rows that are added are stored together
+  // Blocks of nearly equal length.
+  const std::size_t block_units = round_up(div_up(units, div_up(units, kBlockUnits)), kWhole);
+  const std::size_t store_rows = MR % args.x_parts == 0 ? MR : 2 * MR;  // rows that are added are stored together
   [[maybe_unused]] std::conditional_t<kTiles, Tiles, int> tiles;
   [[maybe_unused]] std::conditional_t<kTiles, TileTail, int> tail;
-  if constexpr (kTiles) tiles.Begin();
+  if constexpr (kTiles) tiles.Begin(kTileRows, U::kGroup == 0 || U::kGroup > kTileBytes ? kTileBytes : U::kGroup);
 
   for (std::size_t p0 = first; p0 < last; p0 += kPrefillPanels) {
     const std::size_t n_panels = last - p0 < kPrefillPanels ? last - p0 : kPrefillPanels;
@@ -739,7 +859,7 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
           if constexpr (!kInPlace) {
             if (p >= n_panels) continue;
             std::uint8_t* out = unpacked + p * kPanelBytes;
-            UnpackUnits<F, U>(panel, n_units, out);
+            UnpackUnits<F, U, kSubtract>(panel, n_units, out);
             if constexpr (F::kBits == 0) {  // 20-input lines end inside a 32-input step: zero activations, any code
               std::memset(out + inputs / kQuad * kLineBytes, 0, (steps * kStepInputs - inputs) / kQuad * kLineBytes);
             }
@@ -748,9 +868,9 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
         std::size_t held = 0;  // rows computed and not yet stored
         for (std::size_t m = 0; m < n_rows; m += MR) {
           const std::size_t live = n_rows - m < MR ? n_rows - m : MR;
-          float* tile = sums + (units == block_units ? held : m) * kRowLength;  // one block: the same few lines again
+          float* tile = sums + (units <= block_units ? held : m) * kRowLength;  // one block: the same few lines again
           XRow rows[MR];
-          for (std::size_t r = 0; r < MR && !kTiles; ++r) {  // rows past the last repeat it
+          for (std::size_t r = 0; r < MR && (!kTiles || F::kHasMin); ++r) {  // rows past the last repeat it
             rows[r] = RowOf(args.x, m0 + m + (r < live ? r : live - 1));
             rows[r].starts = starts + r * kStarts;
             if constexpr (F::kGroup == 0) {
@@ -762,7 +882,8 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
               rows[r].codes += u0 * F::kUnit;
               rows[r].scales += u0 * F::kUnit / kXGroup<F>;
               rows[r].min_sums = min_sums + r * kStarts;
-              for (std::size_t i = 0; i < inputs / kAccumulated; i += kLanes) {  // whole vectors: sums are padded
+              // Whole vectors: sums are padded.
+              for (std::size_t i = 0; !kTiles && i < inputs / kAccumulated; i += kLanes) {
                 const VI x_sum = hn::LoadU(DI(), x_sums + i);
                 const VI start = hn::Sub(hn::Set(DI(), kFloatBits), TimesZero<kZero>(x_sum));
                 hn::StoreU(start, DI(), starts + r * kStarts + i);
@@ -781,7 +902,10 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
                 __builtin_prefetch(to + p * kPanelRows, 1);
             }
           }
-          if constexpr (kTiles) {
+          if constexpr (kTiles && F::kGroup != 0) {
+            TileGroups<U>(tiles, args, m0 + m, live, u0 * F::kUnit / U::kGroup, inputs / U::kGroup, panels, n_panels,
+                          min_sums, kStarts, tile, block.first);
+          } else if constexpr (kTiles) {
             TileSweep(tiles, args, m0 + m, live, u0 * F::kUnit, kZero, panels, n_panels, steps, tail, tile, block);
           } else {
             for (std::size_t p = 0; p < n_panels; p += NP) {
@@ -804,16 +928,105 @@ HWY_INLINE void UnpackedPanels(const MatmulArgs& args, std::size_t first, std::s
   if constexpr (kTiles) tiles.End();
 }
 
+// --- few rows on matrix units --------------------------------------------------------------------------------------------
+
+/// The whole K of up to 16 rows by NP panels of a row-scaled format, without the epilogue: 16 floats a panel at
+/// out + 16 (NP r + p). C tile p is panel p; the next 64 inputs (or whole units) are unpacked while the last are multiplied.
+template <class F, class Dot, class Tiles, std::size_t NP>
+HWY_NOINLINE void TileRows(Tiles& tiles, const MatmulArgs& args, const std::uint8_t* const (&panels)[NP],
+                           std::uint8_t* scratch, float* out) {
+  using U = UnpackedOf<F, Dot>;
+  constexpr bool kInPlace = F::kBits == 8;
+  constexpr std::size_t kBlock = std::lcm(F::kUnit, kTileBytes);  // inputs
+  constexpr std::size_t kBlockUnits = kBlock / F::kUnit;
+  constexpr std::size_t kBlockBytes = kBlock * kPanelRows;
+  static_assert(F::kGroup == 0 && NP <= 4 && 2 * NP * kBlockBytes <= matmul_scratch_bytes());
+  struct Block {
+    const std::uint8_t* codes[NP];
+    const std::int8_t* x;
+    std::size_t tiles;
+  };
+  const auto multiply = [&](const Block& block) TRITIUM_LAMBDA {
+    for (std::size_t t = 0; t < block.tiles; ++t) {
+      tiles.template LoadA<0>(block.x + t * kTileBytes, args.x.stride);
+      Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+        tiles.template LoadB<p % 2>(block.codes[p] + t * kTileWeights);
+        tiles.template Multiply<p, 0, p % 2, false>();
+      });
+    }
+  };
+  Unroll<NP>([&](auto p) TRITIUM_LAMBDA { tiles.template Zero<p>(); });
+  const std::size_t units = F::units(args.k);
+  Block before{};
+  for (std::size_t u = 0, half = 0; u < units; u += kBlockUnits, half ^= 1) {
+    const std::size_t count = units - u < kBlockUnits ? units - u : kBlockUnits;
+    Block block{{}, args.x.codes + u * F::kUnit, div_up(count * F::kUnit, kTileBytes)};
+    for (std::size_t p = 0; p < NP; ++p) {
+      const std::uint8_t* from = panels[p] + F::kPrefixBytes + u * F::kUnitBytes;
+      for (std::size_t i = 0; i < count * F::kUnitBytes; i += kLineBytes)
+        __builtin_prefetch(from + i + kPrefetchBytes<NP>);
+      if (kInPlace && count == kBlockUnits) {
+        block.codes[p] = from;
+        continue;
+      }
+      std::uint8_t* to = scratch + (half * NP + p) * kBlockBytes;
+      UnpackUnits<F, U>(from, count, to);
+      const std::size_t end = count * F::kUnit * kPanelRows;  // zeros behind it: x may hold anything there
+      std::memset(to + end, 0, block.tiles * kTileWeights - end);
+      block.codes[p] = to;
+    }
+    multiply(before);
+    before = block;
+  }
+  multiply(before);
+
+  alignas(64) std::int32_t sums[NP][kTileRows][kPanelRows];
+  Unroll<NP>([&](auto p)
+                 TRITIUM_LAMBDA { tiles.template Store<p>(&sums[p][0][0], kPanelRows * sizeof(std::int32_t)); });
+  constexpr int kZero = ZeroFor<U, Dot>(F::kZero);
+  for (std::size_t r = 0; r < args.m; ++r) {
+    const VI zero_part = hn::Set(DI(), -kZero * args.x.sums[r * args.x.groups]);
+    const VF x_scale = hn::Set(DF(), args.x.scales[r * args.x.groups]);
+    for (std::size_t p = 0; p < NP; ++p) {
+      Unroll<kVecs>([&](auto v) TRITIUM_LAMBDA {
+        const VI total = hn::Add(hn::Load(DI(), sums[p][r] + v * kLanes), zero_part);
+        hn::StoreU(RowValue(total, reinterpret_cast<const float*>(panels[p]), v, x_scale), DF(),
+                   out + (r * NP + p) * kPanelRows + v * kLanes);
+      });
+    }
+  }
+}
+
+/// Up to 16 rows.
+template <class F, class Dot, class Tiles>
+HWY_INLINE void TilePanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
+  Tiles tiles;
+  tiles.Begin(args.m, kTileBytes);
+  ForStreams(args, first, last,
+             [&]<std::size_t NP>(const std::uint8_t* const(&panels)[NP], std::size_t panel, std::size_t stride)
+                 TRITIUM_LAMBDA {
+                   alignas(64) float out[kTileRows * NP * kPanelRows];
+                   TileRows<F, Dot, Tiles, NP>(tiles, args, panels, reinterpret_cast<std::uint8_t*>(scratch), out);
+                   StoreRows(args, 0, args.m, panel, stride, NP, out, NP * kPanelRows);
+                 });
+  tiles.End();
+}
+
 /// From this many rows on unpacking pays for itself.
 inline constexpr std::size_t kUnpackRows = 24;  // see kManyRows in ops/matmul.h
+/// Row-scaled formats go to matrix units from this many rows on: see decision 5.
+inline constexpr std::size_t kFewestTileRows = 3;
 
-/// Tiles: void, or the matrix units that serve many rows.
+/// Tiles: void, or the matrix units that serve more than a row or two.
 template <class F, class Dot, class Tiles>
 void MatmulPanels(const MatmulArgs& args, std::size_t first, std::size_t last, std::byte* scratch) {
-  if (args.m >= kUnpackRows) {
-    UnpackedPanels<F, Dot, Tiles>(args, first, last, scratch);
+  if constexpr (!std::is_void_v<Tiles> && F::kGroup == 0) {
+    if (args.m < kFewestTileRows) return DirectPanels<F, Dot>(args, first, last);
+    if (args.m <= kTileRows) return TilePanels<F, Dot, Tiles>(args, first, last, scratch);
+    return UnpackedPanels<F, Dot, Tiles>(args, first, last, scratch);
   } else {
-    DirectPanels<F, Dot>(args, first, last);
+    if (args.m >= kUnpackRows) return UnpackedPanels<F, Dot, Tiles>(args, first, last, scratch);
+    return DirectPanels<F, Dot>(args, first, last);
   }
 }
 

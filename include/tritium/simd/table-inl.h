@@ -52,13 +52,13 @@ constexpr void FillRowOps(KernelTable& t) {
   t.matmul[static_cast<std::size_t>(PackFormat::bf16)] = &FloatMatmulPanels<bf16>;
 }
 
-/// A policy may name matrix units: they serve the formats whose sums stay integers over the whole row.
+/// A policy may name matrix units: they serve the formats that fill them.
 template <class F, class Dot>
 constexpr void FillMatmul(PackFormat format, KernelTable& t) {
   MatmulFn& fn = t.matmul[static_cast<std::size_t>(format)];
   if constexpr (!requires { typename Dot::Tiles; }) {
     fn = &MatmulPanels<F, Dot, void>;
-  } else if constexpr (F::kGroup == 0) {
+  } else if constexpr (kFitsTiles<F>) {
     fn = &MatmulPanels<F, typename Dot::Vectors, typename Dot::Tiles>;
   } else {
     fn = &MatmulPanels<F, typename Dot::Vectors, void>;
