@@ -34,6 +34,7 @@ struct Row {
   std::size_t threads = 0;
   std::vector<double> seconds;
   double bytes_per_token = 0;
+  std::vector<tritium::RegionTime> regions;  // of one more run, as tritium::kRegionNames; then sampling, then the rest
   [[nodiscard]] std::size_t tokens() const { return n_prompt + n_gen; }
   [[nodiscard]] std::string test() const {
     return n_gen == 0 ? "pp" + std::to_string(n_prompt) : "tg" + std::to_string(n_gen);
@@ -61,6 +62,12 @@ double deviation(const std::vector<double>& values) {
   double sum = 0;
   for (const double v : values) sum += (v - m) * (v - m);
   return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
+
+constexpr std::size_t kSampling = tritium::kRegions;
+constexpr std::size_t kRest = kSampling + 1;
+std::string_view region_name(std::size_t i) {
+  return i == kSampling ? "sampling" : i == kRest ? "everything else" : tritium::kRegionNames[i];
 }
 
 class Bench {
@@ -94,9 +101,28 @@ class Bench {
     for (std::size_t i = 0; i < n; ++i) {
       TRITIUM_TRY(stop_if_asked());
       TRITIUM_TRY(forward(decoder_, {&id, 1}, Decoder::Logits::last, logits_.data()));
+      const double start = now();
       id = sampler_.sample(logits_, {});
+      sampling_seconds_ += now() - start;
     }
     return {};
+  }
+
+  Status run(const Row& row) { return row.n_gen == 0 ? prefill(row.n_prompt) : decode(row.n_gen); }
+
+  /// One more run of a row, its time divided among the regions of the forward pass.
+  Status profile(Row& row) {
+    tritium::RegionTimes times;
+    decoder_.measure_into(&times);
+    sampling_seconds_ = 0;
+    const double start = now();
+    const Status status = run(row);
+    const double seconds = now() - start;
+    decoder_.measure_into(nullptr);
+    row.regions.assign(times.of.begin(), times.of.end());
+    row.regions.push_back({sampling_seconds_, 0});
+    row.regions.push_back({std::max(0.0, seconds - times.seconds() - sampling_seconds_), 0});
+    return status;
   }
 
  private:
@@ -110,6 +136,7 @@ class Bench {
   tritium::Sampler& sampler_;
   std::span<float> logits_;
   std::vector<std::int32_t> prompt_;
+  double sampling_seconds_ = 0;
 };
 
 /// Formats of the matrices with the bytes that each takes, the largest first.
@@ -141,7 +168,37 @@ void write_row(JsonWriter& json, const Row& row) {
   for (const double s : row.seconds) json.value(nanoseconds(s));
   json.end_array().key("samples_ts").begin_array();
   for (const double rate : rates) json.rounded(rate, 6);
-  json.end_array().end_object();
+  json.end_array();
+  if (!row.regions.empty()) json.key("profile").begin_array();
+  for (std::size_t i = 0; i < row.regions.size(); ++i) {
+    const auto tokens = static_cast<double>(row.tokens());
+    json.begin_object()
+        .member("region", region_name(i))
+        .rounded("ms_per_token", row.regions[i].seconds * 1e3 / tokens, 6);
+    json.rounded("bytes_per_token", static_cast<double>(row.regions[i].weight_bytes) / tokens, 10).end_object();
+  }
+  if (!row.regions.empty()) json.end_array();
+  json.end_object();
+}
+
+/// Where the time of one run went.
+void write_profile(const Row& row) {
+  if (row.regions.empty()) return;
+  const auto tokens = static_cast<double>(row.tokens());
+  double total = 0;
+  for (const tritium::RegionTime& region : row.regions) total += region.seconds;
+  out().line("");
+  out().line(left(row.test() + ", " + std::to_string(row.threads) + (row.threads == 1 ? " thread" : " threads"), 20) +
+             right("us/token", 10) + right("share", 8) + right("MB/token", 11) + right("GB/s", 8));
+  for (std::size_t i = 0; i < row.regions.size(); ++i) {
+    const tritium::RegionTime& region = row.regions[i];
+    if (region.seconds == 0) continue;
+    const auto bytes = static_cast<double>(region.weight_bytes);
+    out().line(left(std::string(region_name(i)), 20) + right(fixed(region.seconds * 1e6 / tokens, 2), 10) +
+               right(fixed(100 * region.seconds / total, 1) + " %", 8) +
+               right(bytes == 0 ? "-" : fixed(bytes / tokens / 1e6, 2), 11) +
+               right(bytes == 0 ? "-" : fixed(bytes / region.seconds / 1e9, 2), 8));
+  }
 }
 
 Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, std::size_t threads) {
@@ -156,20 +213,21 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
 
   std::vector<Row> rows;
   for (const std::size_t n : options.prompts) {
-    if (n != 0) rows.push_back({n, 0, threads, {}, 0});
+    if (n != 0) rows.push_back({n, 0, threads, {}, 0, {}});
   }
   for (const std::size_t n : options.generated) {
-    if (n != 0) rows.push_back({0, n, threads, {}, 0});
+    if (n != 0) rows.push_back({0, n, threads, {}, 0, {}});
   }
   const auto weight_bytes = static_cast<double>(engine.model().weights.bytes_per_token());
   for (Row& row : rows) {
     Progress progress(row.test());
     for (std::size_t r = 0; r <= options.runs; ++r) {
       const double start = now();
-      TRITIUM_TRY(row.n_gen == 0 ? bench.prefill(row.n_prompt) : bench.decode(row.n_gen));
+      TRITIUM_TRY(bench.run(row));
       if (r != 0) row.seconds.push_back(now() - start);  // the first one warms up
       progress.update(r, options.runs);
     }
+    if (options.profile) TRITIUM_TRY(bench.profile(row));
     const double batches =
         row.n_gen != 0 ? static_cast<double>(row.n_gen)
                        : std::ceil(static_cast<double>(row.n_prompt) / static_cast<double>(decoder->max_batch()));
@@ -235,6 +293,7 @@ Result<int> bench(const BenchOptions& options) {
                right(fixed(row.bytes_per_token * median(rates) / 1e9, 2), 8) +
                right(fixed(median(row.seconds) * 1e3, 2), 10));
   }
+  for (const Row& row : rows) write_profile(row);
   out().line("\npeak resident set " + human_bytes(peak_resident_bytes()) + "; tg includes greedy sampling");
   return kDone;
 }

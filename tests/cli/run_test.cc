@@ -51,6 +51,7 @@ TEST_CASE("seeds, threads and tiers") {
   CHECK(with({"--seed", "7"}) == first);
   CHECK(with({"--seed", "7", "-t", "1"}) == first);
   CHECK(with({"--seed", "7", "-t", "2"}) == first);
+  CHECK(with({"--seed", "7", "--lookup", "4"}) == first);
   CHECK(with({"--seed", "8"}) != first);
   CHECK(with({}) == with({"--seed", "0"}));
   const std::string greedy = with({"--greedy", "-t", "1"});
