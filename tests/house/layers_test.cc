@@ -26,7 +26,8 @@ std::vector<Source> sources(const char* folder) {
   const fs::path root(TRITIUM_SOURCE_DIR);
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(root / folder)) {
     const std::string extension = entry.path().extension().string();
-    if (!entry.is_regular_file() || (extension != ".h" && extension != ".cc" && extension != ".inc")) continue;
+    const bool ours = extension == ".h" || extension == ".cc" || extension == ".c" || extension == ".inc";
+    if (!entry.is_regular_file() || !ours) continue;
     Source source;
     const fs::path relative = fs::relative(entry.path(), root);
     source.path = relative.generic_string();
@@ -51,6 +52,7 @@ const std::map<std::string, std::set<std::string>> kMay = {
     {"text", {"core", "io", "<nlohmann", "<pcre2", "<utf8proc"}},
     {"model", {"core", "format", "ops", "io"}},
     {"generate", {"core", "ops", "io", "model", "text"}},
+    {"c", {"<stddef", "<stdint"}},
     {"interop", {"core", "format", "ops", "model", "<Eigen", "<xsimd"}},
 };
 
@@ -119,7 +121,7 @@ TEST_CASE("the library neither prints nor exits nor starts threads", "[house]") 
 
 TEST_CASE("every source begins with its licence, every header is guarded", "[house]") {
   std::ostringstream wrong;
-  for (const char* folder : {"include", "kernels", "examples", "tests", "bench"}) {
+  for (const char* folder : {"include", "kernels", "c", "examples", "tests", "bench"}) {
     for (const Source& s : sources(folder)) {
       if (s.lines.empty() || s.lines[0] != "// SPDX-License-Identifier: Apache-2.0")
         wrong << s.path << ": no licence line\n";
@@ -134,7 +136,7 @@ TEST_CASE("every source begins with its licence, every header is guarded", "[hou
 
 TEST_CASE("sources are ASCII, without tabs", "[house]") {
   std::ostringstream wrong;
-  for (const char* folder : {"include", "kernels", "examples", "tests", "bench"}) {
+  for (const char* folder : {"include", "kernels", "c", "examples", "tests", "bench"}) {
     for (const Source& s : sources(folder)) {
       for (std::size_t i = 0; i < s.lines.size(); ++i) {
         const std::string& line = s.lines[i];
