@@ -44,7 +44,7 @@ void attention(benchmark::State& state, const KernelTable& kernels, std::size_t 
   const std::size_t stride = round_up(head_dim, kPanelRows);
   const std::size_t segments = keys / kAttentionSegment;
   const std::size_t element = kv_element_bytes(type);
-  const std::vector<float> scales(kAttentionSegment, 1.0f);
+  const std::vector<float> scales(kAttentionSegment * div_up(head_dim, kKeyGroup), 1.0f);
   AlignedBuffer k = *AlignedBuffer::allocate_zeroed(keys * head_dim * element);
   AlignedBuffer v = *AlignedBuffer::allocate_zeroed(keys * stride * element);
   const std::vector<float> q = normal(heads * head_dim);

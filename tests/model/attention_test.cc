@@ -41,8 +41,9 @@ struct Scene {
   /// Keys and values become those that an int8 cache holds of them.
   void round_to_codes() {
     const std::size_t d = layer().head_dim;
-    for (auto* values : {&k, &v}) {
-      for (std::size_t at = 0; at < values->size(); at += d) reference::round_to_codes(values->data() + at, d);
+    for (std::size_t at = 0; at < k.size(); at += d) {
+      reference::round_key_to_codes(k.data() + at, d);
+      reference::round_to_codes(v.data() + at, d);
     }
   }
   [[nodiscard]] const LayerSpec& layer() const { return spec.layers[0]; }

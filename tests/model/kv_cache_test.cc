@@ -66,14 +66,16 @@ bool has(KvCache& cache, const ModelSpec& spec, std::size_t layer, std::size_t p
       v[i] = value(layer, head, position, i, true);
     }
     if (args.type == KvType::int8) {
-      reference::round_to_codes(k.data(), k.size());
+      reference::round_key_to_codes(k.data(), k.size());
       reference::round_to_codes(v.data(), v.size());
     }
     for (std::size_t i = 0; i < args.value_stride; ++i) {
       if (element(args.values, args.type, at * args.value_stride + i, args.value_scales + at) != v[i]) return false;
       if (i >= l.head_dim) continue;
       const std::size_t in_panel = at / kPanelRows * kPanelRows * l.head_dim + i * kPanelRows + at % kPanelRows;
-      if (element(args.keys, args.type, in_panel, args.key_scales + at) != k[i]) return false;
+      const std::size_t groups = (l.head_dim + 31) / 32;
+      const std::size_t scale = (at / kPanelRows * groups + i / 32) * kPanelRows + at % kPanelRows;
+      if (element(args.keys, args.type, in_panel, args.key_scales + scale) != k[i]) return false;
     }
   }
   return true;
@@ -96,11 +98,11 @@ TEST_CASE("a cache without windows keeps every position", "[kv_cache]") {
       }
       CHECK(cache.capacity() == 300);
       CHECK(cache.holds(0, 300));
-      // Two layers of two heads; int8 has two scales a position.
+      // Two layers of two heads; int8 has a scale for 32 dimensions of a key and one for a value.
       const std::size_t elements = head_dim + round_up(head_dim, 16);
       const std::size_t position = type == KvType::f32   ? elements * 4
                                    : type == KvType::f16 ? elements * 2
-                                                         : elements + 8;
+                                                         : elements + 4 * ((head_dim + 31) / 32 + 1);
       CHECK(cache.bytes() == 2 * 2 * 384 * position);
       CHECK(value_of(KvCache::bytes_needed(spec, 300, 64, type)) == cache.bytes());
     }

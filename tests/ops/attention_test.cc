@@ -39,7 +39,8 @@ class Cache {
     const std::size_t padded = round_up(p.positions, kAttentionSegment);
     keys_.assign(padded * p.head_dim * element(), std::byte{0xFF});  // NaN in both float types
     values_.assign(padded * stride_ * element(), std::byte{0xFF});
-    key_scales_.assign(padded, kNan);
+    const std::size_t groups = div_up(p.head_dim, kKeyGroup);
+    key_scales_.assign(padded * groups, kNan);
     value_scales_.assign(padded, kNan);
     plain_keys.assign(p.positions, std::vector<float>(p.head_dim, 0.0f));
     plain_values.assign(p.positions, std::vector<float>(p.head_dim, 0.0f));
@@ -47,10 +48,13 @@ class Cache {
       bool seen = false;
       for (const LiveRange& l : p.live) seen = seen || (j >= l.first && j < l.last);
       if (!seen) continue;
-      key_scales_[j] = static_cast<float>(0.002 + 0.02 * random.uniform());
+      for (std::size_t g = 0; g < groups; ++g) {
+        key_scales_[(j / 16 * groups + g) * 16 + j % 16] = static_cast<float>(0.002 + 0.02 * random.uniform());
+      }
       value_scales_[j] = static_cast<float>(0.002 + 0.02 * random.uniform());
       for (std::size_t i = 0; i < p.head_dim; ++i) {
-        plain_keys[j][i] = put(keys_, (j / 16 * p.head_dim + i) * 16 + j % 16, key_scales_[j], random);
+        const float scale = key_scales_[(j / 16 * groups + i / kKeyGroup) * 16 + j % 16];
+        plain_keys[j][i] = put(keys_, (j / 16 * p.head_dim + i) * 16 + j % 16, scale, random);
         plain_values[j][i] = put(values_, j * stride_ + i, value_scales_[j], random);
       }
       for (std::size_t i = p.head_dim; i < stride_; ++i) {
@@ -62,7 +66,7 @@ class Cache {
     AttentionArgs a;
     a.keys = keys_.data() + first * p_.head_dim * element();
     a.values = values_.data() + first * stride_ * element();
-    a.key_scales = key_scales_.data() + first;
+    a.key_scales = key_scales_.data() + first * div_up(p_.head_dim, kKeyGroup);
     a.value_scales = value_scales_.data() + first;
     a.type = p_.type;
     a.head_dim = p_.head_dim;

@@ -28,4 +28,9 @@ inline void round_to_codes(float* x, std::size_t n) {
   }
 }
 
+/// The same of a key: a scale for every 32 dimensions.
+inline void round_key_to_codes(float* x, std::size_t n) {
+  for (std::size_t i = 0; i < n; i += 32) round_to_codes(x + i, n - i < 32 ? n - i : 32);
+}
+
 }  // namespace reference

@@ -2,7 +2,8 @@
 // KvCache: keys and values of every layer in the order attention reads them.
 //
 // Keys lie in panels of 16 positions, [kv_head][position / 16][head_dim][16]; values in rows, [kv_head][position]
-// [head_dim padded to 16]; the scales of int8 keys, then of int8 values, [kv_head][position]. A layer with a window keeps a ring of whole segments that is as long as the window plus one
+// [head_dim padded to 16]. int8 has scales behind them: of keys [kv_head][position / 16][groups of dimensions][16], of
+// values [kv_head][position]. A layer with a window keeps a ring of whole segments that is as long as the window plus one
 // batch; positions are never moved, since keys are rotated for their absolute position before they are stored.
 #pragma once
 
@@ -72,11 +73,15 @@ class KvCache {
              const float* v) {
     Layer& l = layers_[layer];
     const std::size_t slot = position % l.positions;
-    kernels.store_kv(k, l.head_dim, kPanelRows, type_,
-                     at(keys(l, head), slot / kPanelRows * kPanelRows * l.head_dim + slot % kPanelRows),
-                     scales(l, head, slot));
+    const std::size_t group = type_ == KvType::int8 ? kKeyGroup : l.head_dim;
+    float* scale = key_scales(l, head, slot / kPanelRows * kPanelRows);
+    for (std::size_t i = 0; i < l.head_dim; i += group) {
+      kernels.store_kv(k + i, std::min(group, l.head_dim - i), kPanelRows, type_,
+                       at(keys(l, head), (slot / kPanelRows * l.head_dim + i) * kPanelRows + slot % kPanelRows),
+                       scale == nullptr ? nullptr : scale + i / group * kPanelRows + slot % kPanelRows);
+    }
     std::byte* row = at(values(l, head), slot * l.value_stride);
-    kernels.store_kv(v, l.head_dim, 1, type_, row, scales(l, l.n_heads + head, slot));
+    kernels.store_kv(v, l.head_dim, 1, type_, row, value_scales(l, head, slot));
     const std::size_t padding = l.value_stride - l.head_dim;
     if (padding != 0) std::memset(at(row, l.head_dim), 0, padding * kv_element_bytes(type_));
   }
@@ -87,8 +92,8 @@ class KvCache {
     const std::size_t slot = first_key % l.positions;
     args.keys = at(keys(l, head), slot * l.head_dim);
     args.values = at(values(l, head), slot * l.value_stride);
-    args.key_scales = scales(l, head, slot);
-    args.value_scales = scales(l, l.n_heads + head, slot);
+    args.key_scales = key_scales(l, head, slot);
+    args.value_scales = value_scales(l, head, slot);
     args.type = type_;
     args.head_dim = l.head_dim;
     args.value_stride = l.value_stride;
@@ -121,7 +126,8 @@ class KvCache {
   }
   static Result<std::size_t> bytes_of(const Layer& l, KvType type) {
     TRITIUM_ASSIGN(const std::size_t rows, checked_mul(l.n_heads, l.positions));
-    return checked_mul(rows, (l.head_dim + l.value_stride) * kv_element_bytes(type) + 2 * kv_scale_bytes(type));
+    const std::size_t scales = type == KvType::int8 ? div_up(l.head_dim, kKeyGroup) + 1 : 0;
+    return checked_mul(rows, (l.head_dim + l.value_stride) * kv_element_bytes(type) + scales * sizeof(float));
   }
 
   [[nodiscard]] std::byte* at(std::byte* base, std::size_t element) const {
@@ -133,10 +139,14 @@ class KvCache {
   [[nodiscard]] std::byte* values(Layer& l, std::size_t head) const {
     return at(l.storage.data(), l.n_heads * l.positions * l.head_dim + head * l.positions * l.value_stride);
   }
-  /// From `slot` on, of the keys of a head or of the values of head - n_heads; null for types without scales.
-  [[nodiscard]] float* scales(Layer& l, std::size_t head, std::size_t slot) const {
-    if (kv_scale_bytes(type_) == 0) return nullptr;
-    return reinterpret_cast<float*>(values(l, l.n_heads)) + head * l.positions + slot;
+  /// Of the panel that begins at `slot`, and of the value of `slot`; null for types without scales.
+  [[nodiscard]] float* key_scales(Layer& l, std::size_t head, std::size_t slot) const {
+    if (type_ != KvType::int8) return nullptr;
+    return reinterpret_cast<float*>(values(l, l.n_heads)) + (head * l.positions + slot) * div_up(l.head_dim, kKeyGroup);
+  }
+  [[nodiscard]] float* value_scales(Layer& l, std::size_t head, std::size_t slot) const {
+    if (type_ != KvType::int8) return nullptr;
+    return key_scales(l, l.n_heads, 0) + head * l.positions + slot;
   }
 
   KvType type_ = KvType::f16;

@@ -58,13 +58,15 @@ inline constexpr std::size_t kAttentionSegment = 128;
 TRITIUM_NAMESPACE_END
 TRITIUM_SEAM_BEGIN
 
-/// How keys and values are cached. int8: codes of one position of one head under one f32 scale,
-/// scale = max|x| / 127, code = round(x / scale) half to even; zeros under a NaN or an infinity, whose scale is not finite
-/// (below max|x| = 2^-120, where 127 / max|x| overflows, codes and scale are zero).
+/// How keys and values are cached. int8: codes under f32 scales, one for the value of a position and a head, one for
+/// kKeyGroup dimensions of its key: scale = max|x| / 127, code = round(x / scale) half to even; zeros under a NaN or an
+/// infinity, whose scale is not finite (below max|x| = 2^-120, where 127 / max|x| overflows, codes and scale are zero).
 enum class KvType : std::uint8_t { f32, f16, int8 };
 
 constexpr std::size_t kv_element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1; }
-constexpr std::size_t kv_scale_bytes(KvType type) { return type == KvType::int8 ? sizeof(float) : 0; }
+
+/// Dimensions of an int8 key under one scale. Keys, unlike values, have channels many times as large as the rest.
+inline constexpr std::size_t kKeyGroup = 32;
 
 struct AttentionQuery {
   const float* q = nullptr;   ///< (head_dim)
@@ -81,8 +83,8 @@ struct AttentionArgs {
   std::size_t n_queries = 0;
   const void* keys = nullptr;           ///< of the segment: [kAttentionSegment / 16][head_dim][16]
   const void* values = nullptr;         ///< of the segment: [kAttentionSegment][value_stride]
-  const float* key_scales = nullptr;    ///< (kAttentionSegment) int8: of each key of the segment
-  const float* value_scales = nullptr;  ///< (kAttentionSegment) int8: of each value
+  const float* key_scales = nullptr;    ///< int8: [kAttentionSegment / 16][head_dim / kKeyGroup, rounded up][16]
+  const float* value_scales = nullptr;  ///< int8: [kAttentionSegment]
   KvType type = KvType::f32;
   std::size_t head_dim = 0;
   std::size_t value_stride = 0;  ///< a multiple of 16
@@ -126,7 +128,7 @@ struct KernelTable {
   double (*divergence)(const float* p, const float* q, std::size_t n, double p_norm, double q_norm) = nullptr;
   std::size_t (*arg_max)(const float* x, std::size_t n) = nullptr;
   bool (*all_finite)(const float* x, std::size_t n) = nullptr;
-  /// n floats as `type`, `stride` elements apart; int8 also writes the scale.
+  /// n floats as `type`, `stride` elements apart; int8 has one scale for all and writes it.
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, KvType type, void* out, float* scale) = nullptr;
   void (*delta_rule)(const DeltaStep& step) = nullptr;
   void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n,

@@ -294,13 +294,14 @@ class SelfTest {
     if (table_.attention == nullptr) return missing(name);
     if (table_.store_kv == nullptr) return missing("store_kv");
     ++report_.kernels;
-    constexpr std::size_t kDim = 20;
-    constexpr std::size_t kStride = 32;
+    constexpr std::size_t kDim = 36;  // two groups of int8, one of them partial
+    constexpr std::size_t kStride = 48;
     constexpr std::size_t kFirst = 3;
     constexpr std::size_t kLast = 101;
     std::vector<float> keys(kAttentionSegment * kDim);
     std::vector<float> values(kAttentionSegment * kStride);
-    std::array<float, kAttentionSegment> key_scales;
+    constexpr std::size_t kGroups = div_up(kDim, kKeyGroup);
+    std::array<float, kGroups * kAttentionSegment> key_scales;
     std::array<float, kAttentionSegment> value_scales;
     const std::size_t element = kv_element_bytes(type);
     TRITIUM_ASSIGN(AlignedBuffer cached_keys, AlignedBuffer::allocate(keys.size() * element));
@@ -311,11 +312,16 @@ class SelfTest {
       const float size = 0.1f + uniform();  // the scales of int8 differ
       for (std::size_t i = 0; i < kDim; ++i) k[i] = (uniform() - 0.5f) * size;
       for (std::size_t i = 0; i < kStride; ++i) v[i] = (uniform() - 0.5f) * size;
-      table_.store_kv(k, kDim, kPanelRows, type,
-                      cached_keys.data() + (j / kPanelRows * kDim * kPanelRows + j % kPanelRows) * element,
-                      &key_scales[j]);
+      for (std::size_t i = 0; i < kDim; i += kKeyGroup) {
+        const std::size_t n = std::min(kKeyGroup, kDim - i);
+        const auto in_panel = [&](std::size_t width, std::size_t at) {
+          return (j / kPanelRows * width + at) * kPanelRows + j % kPanelRows;
+        };
+        table_.store_kv(k + i, n, kPanelRows, type, cached_keys.data() + in_panel(kDim, i) * element,
+                        &key_scales[in_panel(kGroups, i / kKeyGroup)]);
+        as_cached(type, k + i, n);
+      }
       table_.store_kv(v, kStride, 1, type, cached_values.data() + j * kStride * element, &value_scales[j]);
-      as_cached(type, k, kDim);
       as_cached(type, v, kStride);
     }
     std::vector<float> out(kStride);

@@ -7,8 +7,10 @@
 //
 //   s_j = cap(scale * <q, k_j>),   m = max_j s_j,   p_j = exp(s_j - m),   l = sum p_j,   o = sum p_j v_j
 //
-// Keys and values cached as int8 are codes with one scale a position. Codes become floats in registers, exactly; the scale of
-// a key multiplies its score and that of a value its probability:  s_j = cap(scale * t_j <q, c_j>),   o = sum (p_j u_j) w_j
+// Keys and values cached as int8 are codes with scales. Codes become floats in registers, exactly; the scale of a group of
+// dimensions of a key multiplies what they add to its score, and that of a value its probability:
+//
+//   s_j = cap(scale * sum_g t_gj <q_g, c_gj>),   o = sum (p_j u_j) w_j
 //
 // A NaN score makes the sum of its segment NaN, which the merge and the division by the sum keep: it reaches the output.
 //
@@ -55,25 +57,40 @@ HWY_INLINE VF LoadKv(const std::int8_t* p) {
 /// Scores of R queries against kKeyVectors vectors of keys, from `key` (relative to the segment) on.
 template <class T, std::size_t R>
 HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* keys, std::size_t key,
-                          float (*scores)[kAttentionSegment]) {
-  VF s[R][kKeyVectors];
-  Unroll<R * kKeyVectors>([&](auto i) TRITIUM_LAMBDA { s[i / kKeyVectors][i % kKeyVectors] = hn::Zero(DF()); });
+                          const float* scales, float (*scores)[kAttentionSegment]) {
+  constexpr bool kScaled = std::is_same_v<T, std::int8_t>;
+  const std::size_t group = kScaled ? kKeyGroup : head_dim;
+  const std::size_t n_groups = (head_dim + group - 1) / group;
   const T* base[kKeyVectors];
   Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA {
     const std::size_t at = key + c * kLanes;
     base[c] = keys + at / kPanelRows * kPanelRows * head_dim + at % kPanelRows;
   });
-  for (std::size_t i = 0; i < head_dim; ++i) {
-    VF k[kKeyVectors];
-    Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA { k[c] = LoadKv(base[c] + i * kPanelRows); });
-    Unroll<R>([&](auto r) TRITIUM_LAMBDA {
-      const VF x = hn::Set(DF(), q[r][i]);
-      Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA { s[r][c] = hn::MulAdd(x, k[c], s[r][c]); });
+  for (std::size_t g = 0; g < n_groups; ++g) {
+    VF s[R][kKeyVectors];
+    Unroll<R * kKeyVectors>([&](auto i) TRITIUM_LAMBDA { s[i / kKeyVectors][i % kKeyVectors] = hn::Zero(DF()); });
+    const std::size_t end = (g + 1) * group < head_dim ? (g + 1) * group : head_dim;
+    for (std::size_t i = g * group; i < end; ++i) {
+      VF k[kKeyVectors];
+      Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA { k[c] = LoadKv(base[c] + i * kPanelRows); });
+      Unroll<R>([&](auto r) TRITIUM_LAMBDA {
+        const VF x = hn::Set(DF(), q[r][i]);
+        Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA { s[r][c] = hn::MulAdd(x, k[c], s[r][c]); });
+      });
+    }
+    Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA {
+      const std::size_t at = key + c * kLanes;
+      if constexpr (kScaled) {  // running sums wait in memory: there are registers for one set alone
+        const VF t = hn::LoadU(DF(), scales + (at / kPanelRows * n_groups + g) * kPanelRows + at % kPanelRows);
+        Unroll<R>([&](auto r) TRITIUM_LAMBDA {
+          const VF sum = g == 0 ? hn::Zero(DF()) : hn::LoadU(DF(), scores[r] + at);
+          hn::StoreU(hn::MulAdd(s[r][c], t, sum), DF(), scores[r] + at);
+        });
+      } else {
+        Unroll<R>([&](auto r) TRITIUM_LAMBDA { hn::StoreU(s[r][c], DF(), scores[r] + at); });
+      }
     });
   }
-  Unroll<R * kKeyVectors>([&](auto i) TRITIUM_LAMBDA {
-    hn::StoreU(s[i / kKeyVectors][i % kKeyVectors], DF(), scores[i / kKeyVectors] + key + i % kKeyVectors * kLanes);
-  });
 }
 
 /// Sums of p_j v_j of R queries for NV vectors of the value rows, keys [first, last).
@@ -120,7 +137,8 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
   constexpr std::size_t kKeys = kKeyVectors * kLanes;
   const T* keys = static_cast<const T*>(a.keys);
   const std::size_t from = first / kKeys * kKeys;
-  for (std::size_t key = from; key < last; key += kKeys) ScoreTile<T, R>(q, a.head_dim, keys, key, scores);
+  for (std::size_t key = from; key < last; key += kKeys)
+    ScoreTile<T, R>(q, a.head_dim, keys, key, a.key_scales, scores);
   const std::size_t to = round_up(last, kPanelRows);
   const VF scale = hn::Set(DF(), a.scale);
   const VF cap = hn::Set(DF(), a.soft_cap);
@@ -129,7 +147,6 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
     float* s = scores[r];
     for (std::size_t j = from; j < to; j += kLanes) {
       VF v = hn::Mul(hn::LoadU(DF(), s + j), scale);
-      if constexpr (kScaled) v = hn::Mul(v, hn::LoadU(DF(), a.key_scales + j));
       if (a.soft_cap != 0.0f) v = hn::Mul(Tanh(DF(), hn::Mul(v, inverse_cap)), cap);
       hn::StoreU(v, DF(), s + j);
     }
