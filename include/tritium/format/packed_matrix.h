@@ -75,7 +75,8 @@ inline void pack_unit(const UnitFields& fields, std::uint8_t* out) {
           break;
         case ScaleKind::kSuperMin4:
           for (std::size_t r = 0; r < kPanelRows; ++r) {
-            out[64 + 16 * g + r] = static_cast<std::uint8_t>((fields.scales[g][r] & 15u) | (fields.mins[g][r] << 4));
+            out[64 + 16 * g + r] =
+                static_cast<std::uint8_t>((fields.scales[g][r] & 15u) | (unsigned{fields.mins[g][r]} << 4));
           }
           break;
       }

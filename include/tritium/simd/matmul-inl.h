@@ -214,7 +214,7 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
                              Sums& y) {
   constexpr std::size_t kHalves = F::kGroup == 16 ? 2 : 1;          // groups in a step
   constexpr std::size_t kSteps = kXGroup<F> / kStepInputs;          // steps in a group
-  constexpr std::size_t kQuads = 8 / kHalves;                       // of a step under one scale
+  [[maybe_unused]] constexpr std::size_t kQuads = 8 / kHalves;      // of a step under one scale
   constexpr std::size_t kRuns = F::kUnit / (kSteps * kStepInputs);  // activation scales in a unit
   constexpr bool kInPlace = kFieldsInPlace<F, Dot, MR> && kHalves == 1;
   constexpr std::size_t kFields = kInPlace ? 8 / F::kBits : 1;

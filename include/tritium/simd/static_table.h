@@ -18,27 +18,35 @@ namespace HWY_NAMESPACE {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3 && defined(__AVX512VNNI__)
 using StaticDot = DotVnni;
 inline constexpr Tier kStaticTier = Tier::avx512_vnni;
+inline constexpr const char* kStaticTierName = "avx512_vnni";
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
 using StaticDot = DotMaddubs;
 inline constexpr Tier kStaticTier = Tier::avx512;
+inline constexpr const char* kStaticTierName = "avx512";
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && defined(__AVXVNNI__)
 using StaticDot = DotVnni;
 inline constexpr Tier kStaticTier = Tier::avx2_vnni;
+inline constexpr const char* kStaticTierName = "avx2_vnni";
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
 using StaticDot = DotMaddubs;
 inline constexpr Tier kStaticTier = Tier::avx2;
+inline constexpr const char* kStaticTierName = "avx2";
 #elif HWY_ARCH_ARM_A64 && HWY_TARGET >= HWY_NEON && defined(__ARM_FEATURE_MATMUL_INT8)
 using StaticDot = DotUsdot;
 inline constexpr Tier kStaticTier = Tier::neon_i8mm;
+inline constexpr const char* kStaticTierName = "neon_i8mm";
 #elif HWY_ARCH_ARM_A64 && HWY_TARGET >= HWY_NEON && defined(__ARM_FEATURE_DOTPROD)
 using StaticDot = DotSdot;
 inline constexpr Tier kStaticTier = Tier::neon_dotprod;
+inline constexpr const char* kStaticTierName = "neon_dotprod";
 #elif HWY_ARCH_ARM_A64 && HWY_TARGET >= HWY_NEON
 using StaticDot = DotPortable;
 inline constexpr Tier kStaticTier = Tier::neon;
+inline constexpr const char* kStaticTierName = "neon";
 #else
 using StaticDot = DotPortable;
 inline constexpr Tier kStaticTier = Tier::portable;
+inline constexpr const char* kStaticTierName = "portable";
 #endif
 
 /// Instances of a format if it is one of kFormats, or if kFormats is empty.
@@ -50,6 +58,7 @@ constexpr void FillIfWanted(KernelTable& t) {
 template <PackFormat... kFormats>
 constexpr KernelTable StaticTable() {
   KernelTable t;
+  t.tier = kStaticTierName;
   FillRowOps<StaticDot>(t);
 #define TRITIUM_FORMAT(family, id, name, type) FillIfWanted<type, PackFormat::id, kFormats...>(t);
 #define TRITIUM_FLOAT_FORMAT(id, name, type)
