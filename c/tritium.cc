@@ -101,29 +101,6 @@ Result<tritium::Executor> executor_of(const tritium_executor* own, std::size_t t
   return pool->executor();
 }
 
-/// bos_token and eos_token as the template sees them: what tokenizer_config.json names, else the tokenizer's.
-Status special_texts(const tritium::Checkpoint& checkpoint, const tritium::Tokenizer& tokenizer,
-                     tritium::RenderOptions& options) {
-  const auto spelling = [&](std::int32_t id) {
-    return id == tritium::kNoToken ? std::string() : std::string(tokenizer.spelling(id));
-  };
-  options.bos_token = spelling(tokenizer.bos());
-  options.eos_token = spelling(tokenizer.eos());
-  if (checkpoint.gguf() != nullptr || !checkpoint.has_sibling("tokenizer_config.json")) return {};
-  TRITIUM_ASSIGN(const tritium::Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
-  if (!config.is_object()) return {};
-  for (const auto& [name, text] :
-       {std::pair("bos_token", &options.bos_token), std::pair("eos_token", &options.eos_token)}) {
-    const auto found = config.find(name);
-    if (found == config.end()) continue;
-    const tritium::Json* value = &*found;
-    if (value->is_object() && value->contains("content")) value = &(*value)["content"];
-    if (value->is_string()) *text = value->get<std::string>();
-    if (value->is_null()) text->clear();
-  }
-  return {};
-}
-
 Result<std::optional<tritium::ChatTemplate>> form_of(const tritium::Checkpoint& checkpoint, const char* chosen) {
   if (chosen == nullptr) return tritium::load_chat_template(checkpoint);
   if (auto builtin = tritium::ChatTemplate::builtin(chosen); builtin.ok()) return std::optional(*std::move(builtin));
@@ -140,7 +117,7 @@ Result<std::shared_ptr<const Loaded>> load(const char* path, const tritium_model
   auto form = form_of(checkpoint, options.chat_template);
   if (!form.ok() && options.chat_template != nullptr) return std::move(form).error();
   tritium::RenderOptions render;
-  TRITIUM_TRY(special_texts(checkpoint, tokenizer, render));
+  TRITIUM_TRY(tritium::load_special_texts(checkpoint, &tokenizer, render));
   tritium::LoadOptions how;
   if (options.progress != nullptr) {
     how.progress = [&](std::size_t done, std::size_t total) { options.progress(options.user, done, total); };

@@ -17,31 +17,6 @@ namespace {
 
 constexpr std::size_t kMaxMessageBytes = std::size_t{16} << 20;
 
-/// bos_token and eos_token as the template sees them: what tokenizer_config.json names, else the tokenizer's.
-tritium::Status special_texts(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
-                              tritium::RenderOptions& options) {
-  const auto spelling = [&](std::int32_t id) {
-    return id == tritium::kNoToken ? std::string() : std::string(tokenizer->spelling(id));
-  };
-  if (tokenizer != nullptr) {
-    options.bos_token = spelling(tokenizer->bos());
-    options.eos_token = spelling(tokenizer->eos());
-  }
-  if (checkpoint.gguf() != nullptr || !checkpoint.has_sibling("tokenizer_config.json")) return {};
-  TRITIUM_ASSIGN(const tritium::Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
-  if (!config.is_object()) return {};
-  for (const auto& [name, text] :
-       {std::pair("bos_token", &options.bos_token), std::pair("eos_token", &options.eos_token)}) {
-    const auto found = config.find(name);
-    if (found == config.end()) continue;
-    const tritium::Json* value = &*found;
-    if (value->is_object() && value->contains("content")) value = &(*value)["content"];
-    if (value->is_string()) *text = value->get<std::string>();
-    if (value->is_null()) text->clear();
-  }
-  return {};
-}
-
 std::string builtin_names() {
   std::string names;
   for (const tritium::BuiltinTemplate& t : tritium::kBuiltinTemplates) {
@@ -98,7 +73,7 @@ Result<Conversation> Conversation::open(const Checkpoint& checkpoint, const Toke
     TRITIUM_ASSIGN(form, ChatTemplate::parse(std::move(source)));
   }
   auto parts = std::make_unique<Parts>(Parts{*std::move(form), {}});
-  TRITIUM_TRY(special_texts(checkpoint, tokenizer, parts->options));
+  TRITIUM_TRY(tritium::load_special_texts(checkpoint, tokenizer, parts->options));
   return Conversation(std::move(parts));
 }
 

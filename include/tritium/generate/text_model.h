@@ -7,6 +7,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "tritium/io/checkpoint.h"
 #include "tritium/text/chat_template.h"
@@ -168,6 +169,33 @@ inline Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& 
     if (source.empty()) return std::optional<ChatTemplate>();
     TRITIUM_ASSIGN(ChatTemplate parsed, ChatTemplate::parse(std::move(source)));
     return std::optional<ChatTemplate>(std::move(parsed));
+  });
+}
+
+/// bos_token and eos_token as the template sees them: what tokenizer_config.json names, else the tokenizer's, which may be
+/// null. Errors: invalid_file, io.
+inline Status load_special_texts(const Checkpoint& checkpoint, const Tokenizer* tokenizer, RenderOptions& options) {
+  const auto spelling = [&](std::int32_t id) {
+    return id == kNoToken ? std::string() : std::string(tokenizer->spelling(id));
+  };
+  return no_throw([&]() -> Status {
+    if (tokenizer != nullptr) {
+      options.bos_token = spelling(tokenizer->bos());
+      options.eos_token = spelling(tokenizer->eos());
+    }
+    if (checkpoint.gguf() != nullptr || !checkpoint.has_sibling("tokenizer_config.json")) return {};
+    TRITIUM_ASSIGN(const Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
+    if (!config.is_object()) return {};
+    for (const auto& [name, text] :
+         {std::pair("bos_token", &options.bos_token), std::pair("eos_token", &options.eos_token)}) {
+      const auto found = config.find(name);
+      if (found == config.end()) continue;
+      const Json* value = &*found;
+      if (value->is_object() && value->contains("content")) value = &(*value)["content"];
+      if (value->is_string()) *text = value->get<std::string>();
+      if (value->is_null()) text->clear();
+    }
+    return {};
   });
 }
 
