@@ -3,8 +3,8 @@
 //
 // Two ways through the same panels, chosen by the number of rows (matrix units have theirs: decision 5):
 //   direct     few rows: codes are taken out of the packed line in registers and used by up to 8 rows at once. One row
-//              walks several far-apart panels side by side, because one sequential stream reaches half of what a core can
-//              read from memory (Zen 5: 17.6 against 21.8 GB/s; Sapphire Rapids: 6-9 against 14-15).
+//              walks several far-apart panels side by side, because one sequential stream may reach half of what a core
+//              can read from memory (Sapphire Rapids: 6-9 against 14-15 GB/s; Zen 5: 17.6 against 21.8, or alike).
 //   unpacked   many rows: four panels are unpacked to bytes in the second-level cache and swept by all rows. A register
 //              tile of 6 rows asks that cache for 21 bytes a cycle, which Zen 5 delivers without loss, so sums stay in
 //              registers over all of k (up to 4096 inputs). Blocks that fit the first-level cache lose 4 to 17 %.
