@@ -3,6 +3,7 @@
 #pragma once
 
 #include "limits.h"
+#include "tritium/format/packed_matrix.h"
 #include "tritium/ops/context.h"
 
 namespace bench {
@@ -10,6 +11,7 @@ namespace bench {
 struct Machine {
   tritium::OpContext context;
   Limits limits;
+  tritium::PackedMatrix matrix;  ///< of the last benchmark, for the next call of the same one
 };
 
 void register_matmul(Machine& machine);

@@ -64,6 +64,17 @@ Result<PackedMatrix> random_matrix(PackFormat format, std::size_t n, std::size_t
   return w;
 }
 
+/// The matrix of the benchmark before when it is the same one: Google Benchmark calls a function several times to find its
+/// number of iterations, and 256 MB of random bits take longer than what is timed.
+Result<const PackedMatrix*> kept_matrix(bench::Machine& machine, PackFormat format, std::size_t n, std::size_t k) {
+  PackedMatrix& w = machine.matrix;
+  if (w.empty() || w.format() != format || w.n() != n || w.k() != k) {
+    w = PackedMatrix();
+    TRITIUM_ASSIGN(w, random_matrix(format, n, k));
+  }
+  return &w;
+}
+
 /// Rows of noise in the form a format reads.
 Result<ActivationRows> random_rows(OpContext& context, const PackedMatrix& w, std::size_t m) {
   TRITIUM_ASSIGN(ActivationRows rows, ActivationRows::create(m, w.k()));
@@ -158,9 +169,9 @@ void register_matmul(Machine& machine) {
         benchmark::RegisterBenchmark(
             ("matmul/" + std::string(format.name) + "/" + shape.name + "/m:" + std::to_string(m) + threads).c_str(),
             [&machine, &format, shape, m](benchmark::State& state) {
-              auto w = random_matrix(format.format, shape.n, shape.k);
+              const auto w = kept_matrix(machine, format.format, shape.n, shape.k);
               if (!w.ok()) return state.SkipWithError(w.error().message.c_str());
-              run(state, *w, m, machine, false);
+              run(state, **w, m, machine, false);
             })
             ->UseRealTime();
       }
@@ -169,9 +180,10 @@ void register_matmul(Machine& machine) {
       benchmark::RegisterBenchmark(
           (kind + std::string("/") + std::string(format.name) + "/m:" + std::to_string(m) + threads).c_str(),
           [&machine, &format, m, k, bytes, from_memory](benchmark::State& state) {
-            auto w = random_matrix(format.format, round_up(bytes / (format.panel_bytes(k) / kPanelRows), 64), k);
+            const std::size_t n = round_up(bytes / (format.panel_bytes(k) / kPanelRows), 64);
+            const auto w = kept_matrix(machine, format.format, n, k);
             if (!w.ok()) return state.SkipWithError(w.error().message.c_str());
-            run(state, *w, m, machine, from_memory);
+            run(state, **w, m, machine, from_memory);
           })
           ->UseRealTime();
     };

@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
   if (!pool.ok()) return std::fprintf(stderr, "%s\n", pool.error().message.c_str()), 1;
   auto context = tritium::OpContext::create((*pool)->executor());
   if (!context.ok()) return std::fprintf(stderr, "%s\n", context.error().message.c_str()), 1;
-  bench::Machine machine{*std::move(context), {}};
+  bench::Machine machine{*std::move(context), {}, {}};
   if (limits) machine.limits = bench::measure_limits(machine.context.kernels(), machine.context.executor());
 
   const auto number = [](double v) {
