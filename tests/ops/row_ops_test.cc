@@ -318,6 +318,33 @@ TEST_CASE("argmax: the first of the largest, and never NaN", "[rowops]") {
   }
 }
 
+TEST_CASE("a shortlist names every panel that can reach the floor, and no other", "[rowops]") {
+  golden::Random random(57);
+  for (const RunnableTier& t : tiers::runnable()) {
+    CAPTURE(info(t.tier).name);
+    for (std::size_t n = 1; n <= 200; n += n < 40 ? 1 : 13) {
+      std::vector<float> x(n), reach(n);
+      for (std::size_t i = 0; i < n; ++i) {
+        x[i] = static_cast<float>(random.below(64)) - 32.0f;  // sums are exact
+        reach[i] = static_cast<float>(random.below(8));
+      }
+      for (const float least : {-40.0f, -1.0f, 20.0f, 45.0f, 46.0f, kNan}) {
+        if (least < 0.0f && n % 16 != 0) continue;  // padding may be named where zero reaches the floor
+        if (n % 3 == 0) x[n / 2] = kNan;
+        std::vector<std::uint32_t> expected, found(n / 16 + 1);
+        for (std::size_t i = 0; i < n; ++i) {
+          const auto panel = static_cast<std::uint32_t>(i / 16);
+          if (!(x[i] + 2.0f * reach[i] < least) && (expected.empty() || expected.back() != panel))
+            expected.push_back(panel);
+        }
+        found.resize(t.kernels->shortlist(x.data(), reach.data(), 2.0f, least, n, found.data()));
+        REQUIRE(found == expected);
+      }
+    }
+    CHECK(t.kernels->shortlist(nullptr, nullptr, 1.0f, 0.0f, 0, nullptr) == 0);
+  }
+}
+
 TEST_CASE("one value that is not finite is found anywhere", "[rowops]") {
   for (const RunnableTier& t : tiers::runnable()) {
     CAPTURE(info(t.tier).name);

@@ -56,6 +56,13 @@ class Sampler {
     });
   }
 
+  /// How many of the largest logits decide; 0: all of them. What the repetition penalty pushes down makes room for as many others.
+  [[nodiscard]] std::size_t decisive() const {
+    const bool greedy = options_.greedy || options_.temperature == 0.0f;
+    if ((!greedy && options_.top_k == 0) || options_.repeat_penalty < 1.0f) return 0;
+    return (greedy ? 1 : options_.top_k) + (options_.repeat_penalty == 1.0f ? 0 : options_.repeat_last);
+  }
+
   /// One id for logits of the whole vocabulary, which are changed by the repetition penalty. `history`: the ids so far.
   std::int32_t sample(std::span<float> logits, std::span<const std::int32_t> history) {
     penalize(logits, history);

@@ -137,6 +137,10 @@ struct KernelTable {
   std::size_t (*dot_loop)(std::size_t iterations, std::int32_t* sink) = nullptr;
   void (*read_streams)(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams,
                        std::uint8_t* sink) = nullptr;
+  /// Numbers of the panels (16 values, the last one perhaps fewer) that hold an i with x_i + norm reach_i not below
+  /// `least`, NaN included, ascending; how many. Room for one number a panel.
+  std::size_t (*shortlist)(const float* x, const float* reach, float norm, float least, std::size_t n,
+                           std::uint32_t* panels) = nullptr;
 };
 
 /// In order of preference within an architecture. The first one proves the kernels of matrix units on CPUs that have none

@@ -214,19 +214,48 @@ inline HWY_NOINLINE double Divergence(const float* p, const float* q, std::size_
   return sum;
 }
 
-/// The smallest index of the largest value; NaN is never larger.
+/// The smallest index of the largest value; NaN is never larger. Blocks first: a vocabulary is searched for the place once,
+/// in the one block that has it.
 inline HWY_NOINLINE std::size_t ArgMax(const float* x, std::size_t n) {
-  VF most = hn::Set(DF(), -HUGE_VALF);
-  ForPieces(n, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
-    VF v = LoadPiece(x + i, count);
-    if (count != kLanes) v = hn::IfThenElse(hn::FirstN(DF(), count), v, most);
-    most = hn::IfThenElse(hn::Gt(v, most), v, most);
-  });
-  const float top = hn::ReduceMax(DF(), most);
-  for (std::size_t i = 0; i < n; ++i) {
+  constexpr std::size_t kBlock = 1024;
+  const VF least = hn::Set(DF(), -HUGE_VALF);
+  float top = -HUGE_VALF;
+  std::size_t block = 0;
+  for (std::size_t at = 0; at < n; at += kBlock) {
+    VF most = least;
+    ForPieces(n - at < kBlock ? n - at : kBlock, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+      VF v = LoadPiece(x + at + i, count);
+      if (count != kLanes) v = hn::IfThenElse(hn::FirstN(DF(), count), v, least);
+      most = hn::IfThenElse(hn::Gt(v, most), v, most);
+    });
+    const float found = hn::ReduceMax(DF(), most);
+    if (found > top) {
+      top = found;
+      block = at;
+    }
+  }
+  for (std::size_t i = block; i < n; ++i) {
     if (x[i] == top) return i;
   }
   return 0;
+}
+
+/// Writes the numbers of the panels, 16 values each, of which one x_i + norm reach_i is not below `least`; how many.
+inline HWY_NOINLINE std::size_t Shortlist(const float* x, const float* reach, float norm, float least, std::size_t n,
+                                          std::uint32_t* panels) {
+  const VF factor = hn::Set(DF(), norm);
+  const VF bound = hn::Set(DF(), least);
+  std::size_t found = 0;
+  for (std::size_t first = 0; first < n; first += kPanelRows) {
+    auto below = hn::Eq(bound, bound);
+    const std::size_t in_panel = n - first < kPanelRows ? n - first : kPanelRows;
+    ForPieces(in_panel, [&](std::size_t i, std::size_t count) TRITIUM_LAMBDA {
+      const VF most = hn::MulAdd(factor, LoadPiece(reach + first + i, count), LoadPiece(x + first + i, count));
+      below = hn::And(below, hn::Lt(most, bound));  // false for NaN: it is looked at, and then reported
+    });
+    if (!hn::AllTrue(DF(), below)) panels[found++] = static_cast<std::uint32_t>(first / kPanelRows);
+  }
+  return found;
 }
 
 /// True when every value is finite.

@@ -38,6 +38,7 @@ constexpr void FillRowOps(KernelTable& t) {
   t.divergence = &Divergence;
   t.arg_max = &ArgMax;
   t.all_finite = &AllFinite;
+  t.shortlist = &Shortlist;
   t.store_kv = &StoreKv;
   t.delta_rule = &DeltaRule;
   t.conv_silu = &ConvSilu;
