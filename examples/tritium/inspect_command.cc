@@ -173,16 +173,22 @@ void write_metadata(JsonWriter& json, const tritium::GgufFile& file) {
   json.end_object();
 }
 
+/// The format of a tensor that the model uses; one that stays as it is stored has the name of its type.
+std::string_view packed_name(const PlannedTensor& planned) {
+  if (planned.looked_up) return tritium::info(planned.source->type).name;
+  return planned.format ? tritium::info(*planned.format).name : "f32";
+}
+
 void write_tensor(JsonWriter& json, const PlannedTensor* planned, const TensorSource& t) {
   json.begin_object().member("name", t.name).member("type", tritium::info(t.type).name).key("shape").begin_array();
   for (const std::size_t n : t.dims()) json.value(n);
   json.end_array().member("bytes", t.bytes).rounded("bits_per_weight", bits_per_weight(t.bytes, t.elements()), 6);
   std::optional<std::string_view> role, packed;
   if (planned != nullptr && planned->role) role = tritium::role_name(*planned->role);
-  if (planned != nullptr && planned->bytes != 0)
-    packed = planned->format ? tritium::info(*planned->format).name : "f32";
+  if (planned != nullptr && planned->bytes + planned->mapped_bytes != 0) packed = packed_name(*planned);
   json.member("role", role).member("packed", packed);
-  json.member("packed_bytes", planned == nullptr ? std::size_t{0} : planned->bytes).end_object();
+  json.member("packed_bytes", planned == nullptr ? std::size_t{0} : planned->bytes);
+  json.member("mapped_bytes", planned == nullptr ? std::size_t{0} : planned->mapped_bytes).end_object();
 }
 
 void print_json(const InspectOptions& options, const Checkpoint& checkpoint, const Facts& facts) {
@@ -217,6 +223,7 @@ void print_json(const InspectOptions& options, const Checkpoint& checkpoint, con
   if (!facts.bad_template.empty()) json.member("chat_template_error", facts.bad_template);
   json.member("tensor_count", checkpoint.tensors().size());
   json.member("packed_bytes", facts.plan ? facts.plan->packed_bytes : 0);
+  json.member("mapped_bytes", facts.plan ? facts.plan->mapped_bytes : 0);
   if (checkpoint.gguf() != nullptr) write_metadata(json, *checkpoint.gguf());
   if (options.tensors) {
     json.key("tensors").begin_array();
@@ -324,6 +331,8 @@ void print_text(const InspectOptions& options, const Checkpoint& checkpoint, con
     }
     line("packed to", human_bytes(facts.plan->packed_bytes));
     print_sums(packed);
+    if (facts.plan->mapped_bytes != 0)
+      line("mapped", human_bytes(facts.plan->mapped_bytes) + " that tokens look up stay in the file");
   }
   if (!options.tensors) return;
   std::size_t width = 6;
@@ -336,10 +345,10 @@ void print_text(const InspectOptions& options, const Checkpoint& checkpoint, con
     std::string packed = "-";
     if (facts.plan) {
       const PlannedTensor& planned = facts.plan->tensors[i];
-      packed = !planned.role        ? "not used"
-               : planned.format     ? std::string(tritium::info(*planned.format).name)
-               : planned.bytes != 0 ? "f32"
-                                    : "-";
+      packed = !planned.role               ? "not used"
+               : planned.mapped_bytes != 0 ? "stays in the file"
+               : planned.bytes != 0        ? std::string(packed_name(planned))
+                                           : "-";
     }
     out().line(left(tritium::printable(t.name), width + 2) + left(shape_text(t), 22) +
                left(tritium::info(t.type).name, 8) + right(fixed(bits_per_weight(t.bytes, t.elements()), 3), 7) +

@@ -28,7 +28,7 @@ TEST_CASE("inspect tells a model's facts, tokenizer and tensors") {
   for (const std::string& model : {tiny_model(), golden_folder("llama")}) {
     const nlohmann::json json = json_of({"inspect", model, "--json", "--tensors"});
     require_keys(json, {"path", "kind", "file_bytes", "architecture", "family", "supported", "reason", "parameters",
-                        "hyper_parameters", "tokenizer", "chat_template", "tensor_count", "packed_bytes", "tensors"});
+                        "hyper_parameters", "tokenizer", "chat_template", "tensor_count", "packed_bytes", "mapped_bytes", "tensors"});
     CHECK(json["family"] == "llama");
     CHECK(json["supported"] == true);
     CHECK(json["kind"] == (model.ends_with(".gguf") ? "gguf" : "safetensors"));
@@ -38,12 +38,22 @@ TEST_CASE("inspect tells a model's facts, tokenizer and tensors") {
     CHECK(json["tensors"].size() == json["tensor_count"]);
     std::size_t numbers = 0;
     for (const auto& tensor : json["tensors"]) {
-      require_keys(tensor, {"name", "type", "shape", "bytes", "bits_per_weight", "role", "packed", "packed_bytes"});
+      require_keys(tensor, {"name", "type", "shape", "bytes", "bits_per_weight", "role", "packed", "packed_bytes", "mapped_bytes"});
       std::size_t n = 1;
       for (const std::size_t dim : tensor["shape"]) n *= dim;
       numbers += n;
     }
     CHECK(json["parameters"] == numbers);
+    // An embedding that is not the head too is looked up where it lies.
+    CHECK((json["mapped_bytes"] != 0) == (json["hyper_parameters"]["tied_head"] == false));
+    std::size_t packed_bytes = 0, mapped_bytes = 0;
+    for (const auto& tensor : json["tensors"]) {
+      packed_bytes += tensor["packed_bytes"].get<std::size_t>();
+      mapped_bytes += tensor["mapped_bytes"].get<std::size_t>();
+      if (tensor["mapped_bytes"] != 0) CHECK(tensor["role"] == "token_embedding");
+    }
+    CHECK(json["packed_bytes"] == packed_bytes);
+    CHECK(json["mapped_bytes"] == mapped_bytes);
   }
   CHECK_FALSE(json_of({"inspect", tiny_model(), "--json"}).contains("tensors"));
   // What each tensor is packed to follows the options of loading.

@@ -106,7 +106,7 @@ inline Row frequencies(const tritium::RopeSpec& rope, std::size_t length) {
 class Model {
  public:
   explicit Model(const tritium::Model& model) : spec_(model.spec), weights_(model.weights) {
-    embedding_ = Matrix(weights_.embedding);
+    embedding_ = Matrix(weights_.embedding.matrix());
     head_ = weights_.head ? Matrix(weights_.head) : embedding_;
     for (const tritium::LayerWeights& w : weights_.layers) {
       Layer layer;

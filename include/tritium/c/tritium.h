@@ -67,7 +67,9 @@ typedef struct tritium_model_options {
   void* user;                                              /* handed to progress */
 } tritium_model_options;
 
-/// Opens a GGUF file or a folder with safetensors and packs its weights into memory; the file is not needed afterwards.
+/// Opens a GGUF file or a folder with safetensors and packs its weights into memory. Token embeddings
+/// that are not the head too and per-layer embeddings stay in the mapped file: until the last handle closes it may be
+/// renamed or deleted but not written into, and where it is made shorter the next such read raises SIGBUS.
 /// `options` may be null. *model gets a handle even when the call fails, since it holds the error's text: close it in
 /// any case. It is null only with TRITIUM_INVALID_ARGUMENT for null pointers and when memory ends.
 /// Errors: IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY.

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -89,6 +90,11 @@ class Checkpoint {
   /// Whether writing to `path` would replace a file that the tensors are read from.
   [[nodiscard]] bool is_read_from(std::string_view path) const {
     return gguf_.has_value() ? gguf_->is_read_from(path) : safetensors_->is_read_from(path);
+  }
+
+  /// The file that a tensor lies in, for who reads its bytes after the checkpoint is gone.
+  [[nodiscard]] std::shared_ptr<const MappedFile> file_of(const TensorSource& tensor) const {
+    return gguf_.has_value() ? gguf_->file_of(tensor.data) : safetensors_->file_of(tensor.data);
   }
 
   /// All tensors that this build can compute with; in the order of the file (GGUF) or of their names (safetensors).

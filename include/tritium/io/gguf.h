@@ -628,12 +628,19 @@ class GgufFile {
   [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }
   /// Errors: io, when a part has another size or modification time than when it was opened.
   [[nodiscard]] Status check_unchanged() const {
-    for (const MappedFile& file : files_) TRITIUM_TRY(file.check_unchanged());
+    for (const auto& file : files_) TRITIUM_TRY(file->check_unchanged());
     return {};
   }
   /// Whether `path` is one of the parts, under whatever name.
   [[nodiscard]] bool is_read_from(std::string_view path) const {
-    return std::any_of(files_.begin(), files_.end(), [&](const MappedFile& file) { return file.is_at(path); });
+    return std::any_of(files_.begin(), files_.end(), [&](const auto& file) { return file->is_at(path); });
+  }
+  /// The file that holds a tensor's bytes, for who needs them longer than this object lives; null for a view.
+  [[nodiscard]] std::shared_ptr<const MappedFile> file_of(const std::byte* data) const {
+    for (const auto& file : files_) {
+      if (file->holds(data)) return file;
+    }
+    return nullptr;
   }
 
   // --- metadata (of the first part) ---
@@ -709,8 +716,8 @@ class GgufFile {
 
   Status add_part(std::string_view path, FileAccess access) {
     TRITIUM_ASSIGN(MappedFile file, MappedFile::open(path, access));
-    files_.push_back(std::move(file));
-    const MappedFile& added = files_.back();
+    files_.push_back(std::make_shared<const MappedFile>(std::move(file)));
+    const MappedFile& added = *files_.back();
     if (__builtin_add_overflow(file_bytes_, added.size(), &file_bytes_)) {
       return make_error(Errc::out_of_range, "model is too large", printable_path(path));
     }
@@ -766,7 +773,7 @@ class GgufFile {
         if (found == nullptr || found->is_array || !convert(*found, found->bytes.data(), number_found) ||
             number_found != value) {
           return make_error(Errc::invalid_file, "part does not belong to the split model",
-                            concat(printable_path(files_.back().path()), ", key \"", key, "\""), std::to_string(value),
+                            concat(printable_path(files_.back()->path()), ", key \"", key, "\""), std::to_string(value),
                             found == nullptr ? std::string("nothing") : detail::describe(*found));
         }
       }
@@ -835,7 +842,7 @@ class GgufFile {
   }
 
   std::unique_ptr<const std::string> name_;
-  std::vector<MappedFile> files_;  // empty for a view
+  std::vector<std::shared_ptr<const MappedFile>> files_;  // empty for a view
   detail::GgufPart part_;
   std::vector<detail::GgufPart> other_parts_;  // only while opening
   std::vector<GgufTensor> tensors_;

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -248,6 +249,10 @@ class MappedFile {
   }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool mapped() const { return mapping_ != nullptr; }
+  /// Whether `byte` is one of bytes().
+  [[nodiscard]] bool holds(const std::byte* byte) const {
+    return std::less_equal<>()(bytes().data(), byte) && std::less<>()(byte, bytes().data() + bytes().size());
+  }
   [[nodiscard]] std::string_view path() const { return path_ == nullptr ? std::string_view() : *path_; }
 
   /// Whether the opened file still has the size and modification time that it had. A file that was replaced by rename

@@ -472,8 +472,9 @@ class SafetensorsFile {
   static Result<SafetensorsFile> open(std::string_view path, const SafetensorsOptions& options = {}) {
     return no_throw([&]() -> Result<SafetensorsFile> {
       SafetensorsFile file;
-      TRITIUM_ASSIGN(file.file_, MappedFile::open(path, options.access));
-      TRITIUM_TRY(file.read(file.file_.bytes(), path, options));
+      TRITIUM_ASSIGN(MappedFile opened, MappedFile::open(path, options.access));
+      file.file_ = std::make_shared<const MappedFile>(std::move(opened));
+      TRITIUM_TRY(file.read(file.file_->bytes(), path, options));
       return file;
     });
   }
@@ -497,8 +498,10 @@ class SafetensorsFile {
   /// The strings of "__metadata__", in the order of the file.
   [[nodiscard]] std::span<const std::pair<std::string_view, std::string_view>> metadata() const { return metadata_; }
   [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }
-  [[nodiscard]] Status check_unchanged() const { return file_.check_unchanged(); }
-  [[nodiscard]] bool is_read_from(std::string_view path) const { return file_.is_at(path); }
+  [[nodiscard]] Status check_unchanged() const { return file_ == nullptr ? Status() : file_->check_unchanged(); }
+  [[nodiscard]] bool is_read_from(std::string_view path) const { return file_ != nullptr && file_->is_at(path); }
+  /// The file, for who needs its bytes longer than this object lives; null for a view.
+  [[nodiscard]] const std::shared_ptr<const MappedFile>& file() const { return file_; }
 
  private:
   SafetensorsFile() = default;
@@ -531,7 +534,7 @@ class SafetensorsFile {
     return {};
   }
 
-  MappedFile file_;
+  std::shared_ptr<const MappedFile> file_;  // null for a view
   std::forward_list<std::string> storage_;  // names and strings that hold escapes; a list does not move them
   std::vector<SafetensorsTensor> tensors_;
   std::vector<std::uint32_t> order_;  // by name
@@ -579,6 +582,13 @@ class SafetensorsModel {
   /// Whether `path` is one of the files, under whatever name.
   [[nodiscard]] bool is_read_from(std::string_view path) const {
     return std::any_of(files_.begin(), files_.end(), [&](const auto& file) { return file.is_read_from(path); });
+  }
+  /// The shard that holds a tensor's bytes, for who needs them longer than this object lives.
+  [[nodiscard]] std::shared_ptr<const MappedFile> file_of(const std::byte* data) const {
+    for (const SafetensorsFile& file : files_) {
+      if (file.file() != nullptr && file.file()->holds(data)) return file.file();
+    }
+    return nullptr;
   }
 
  private:

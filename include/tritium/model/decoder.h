@@ -22,7 +22,7 @@ TRITIUM_NAMESPACE_BEGIN
 struct Model {
   ModelSpec spec;
   Weights weights;
-  const PackedMatrix* table = nullptr;  ///< another model's embedding, where this one has none
+  const EmbeddingTable* table = nullptr;  ///< another model's embedding, where this one has none
 };
 
 class Decoder {
@@ -157,7 +157,7 @@ class Decoder {
   }
 
   /// Runs `tokens` at the next positions and writes logits: vocab floats for each row that has them.
-  /// Errors: out_of_range (ids, batch, context), out_of_memory, invalid_file (logits that are not finite).
+  /// Errors: out_of_range (ids, batch, context), out_of_memory, invalid_file (logits or embeddings that are not finite).
   Status forward(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
     const ModelSpec& spec = model_.spec;
     TRITIUM_TRY(check(tokens));
@@ -169,7 +169,7 @@ class Decoder {
     }
     rows_ = tokens.size();
     first_row_ = 0;
-    embed(tokens);
+    TRITIUM_TRY(embed(tokens));
     for (std::size_t i = 0; i < spec.n_layers(); ++i) {
       if (streams_.any()) streams_.predict(*workspace_, model_.weights.layers[i].altup, h_.data(), first_row_, rows_);
       const bool last_rows = i + 1 == spec.n_layers() && wanted == Logits::last;  // nobody reads the others any more
@@ -233,22 +233,25 @@ class Decoder {
     return attention_.reserve(position_ + tokens.size());
   }
 
-  void embed(std::span<const std::int32_t> tokens) {
+  Status embed(std::span<const std::int32_t> tokens) {
     const RegionTimer timer = timed(Region::embedding);
     const ModelSpec& spec = model_.spec;
-    workspace_->for_rows(rows_, [&](std::size_t r) {
+    const EmbeddingTable& table = model_.table != nullptr ? *model_.table : model_.weights.embedding;
+    const auto embed_row = [&](std::size_t r) -> Status {
       float* h = h_.data() + r * spec.hidden;
-      (model_.table != nullptr ? *model_.table : model_.weights.embedding)
-          .decode_row(static_cast<std::size_t>(tokens[r]), h);
+      TRITIUM_TRY(table.decode_row(static_cast<std::size_t>(tokens[r]), h));
       if (spec.embedding_scale != 1.0f) kernels().scale(h, spec.embedding_scale, spec.hidden);
-    });
-    if (per_layer_input_.any()) per_layer_input_.begin(*workspace_, model_.weights, tokens, h_.data());
+      return {};
+    };
+    TRITIUM_TRY(workspace_->try_rows(rows_, embed_row));
+    if (per_layer_input_.any()) TRITIUM_TRY(per_layer_input_.begin(*workspace_, model_.weights, tokens, h_.data()));
     if (streams_.any()) streams_.begin(*workspace_, model_.weights, h_.data(), rows_);
     for (Rope& rope : ropes_) {
       const std::size_t half = rope.table.half();
       for (std::size_t r = 0; r < rows_; ++r)
         rope.table.fill(position_ + r, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half]);
     }
+    return {};
   }
 
   void project_qkv(std::size_t i) {
@@ -549,7 +552,7 @@ class Decoder {
     if (model_.weights.head) {
       append_outputs(outputs_, model_.weights.head, y);
     } else {
-      append_output(outputs_, model_.weights.embedding, y);
+      append_output(outputs_, model_.weights.embedding.matrix(), y);
     }
     const std::size_t skip = rows_ - n;
     workspace_->project(

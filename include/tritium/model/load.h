@@ -3,7 +3,8 @@
 //
 // The loader canonicalises while it packs: rows permuted for interleaved rotary pairs go back to their places, zero-centred
 // norm weights get their one, fused matrices are taken apart by rows. Each matrix is packed straight from the mapped file,
-// whose pages are then given back, so peak memory is the packed model plus one matrix.
+// whose pages are then given back, so peak memory is the packed model plus one matrix. Tables that are only looked up stay
+// in the file (embedding_table.h).
 #pragma once
 
 #include <algorithm>
@@ -109,10 +110,12 @@ class Loader {
     if (!own_embedding) return model;
     if (options_.rotate) {
       TRITIUM_TRY(pack_rotated_ends(spec, table, head, weights));
+    } else if (spec.bidirectional) {  // an encoder has no head
+      TRITIUM_ASSIGN(weights.embedding, keep_rows(*embedding.weight, table));
     } else if (spec.tied_head) {
       TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, options_.head.value_or(keep_format(table))));
     } else {
-      TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, keep_format(table)));
+      TRITIUM_ASSIGN(weights.embedding, keep_rows(*embedding.weight, table));
       TRITIUM_ASSIGN(const StoredMatrix own, stored(*head.weight));
       TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({own}, options_.head.value_or(keep_format(own))));
       weights.head.parts.push_back(std::move(packed));
@@ -615,6 +618,14 @@ class Loader {
     return packed;
   }
 
+  /// A table that is only looked up.
+  Result<EmbeddingTable> keep_rows(const TensorSource& tensor, const StoredMatrix& rows) {
+    TRITIUM_ASSIGN(EmbeddingTable table, EmbeddingTable::of_rows(rows, checkpoint_.file_of(tensor), where(tensor)));
+    done_ += tensor.bytes;
+    if (options_.progress) options_.progress(std::min(done_, total_), total_);
+    return table;
+  }
+
   /// BitLinears stay ternary in the exact path: their integers are the model.
   [[nodiscard]] PackFormat layer_format(const StoredMatrix& w) const {
     const PackFormat keep = keep_format(w);
@@ -842,7 +853,7 @@ class Loader {
           if (!empty) break;
         }
       }
-      TRITIUM_ASSIGN(weights.per_layer_embedding, pack_stored({rows}, keep_format(rows)));
+      TRITIUM_ASSIGN(weights.per_layer_embedding, keep_rows(*table.weight, rows));
       TRITIUM_ASSIGN(weights.per_layer_projection, load_linear(Role::per_layer_projection, 0, width, spec.hidden));
       TRITIUM_ASSIGN(weights.per_layer_norm, load_norm(Role::per_layer_norm, 0, spec.per_layer_dim));
     }
@@ -1036,7 +1047,10 @@ class Loader {
 
 }  // namespace detail
 
-/// Loads and packs a model. The checkpoint is not needed afterwards.
+/// Loads and packs a model. The checkpoint is not needed afterwards, but its files are: token embeddings that are not the
+/// head too and per-layer embeddings are read from the mapping, which the model keeps alive. Such a file may be replaced or
+/// deleted but not written into or made shorter; EmbeddingTable::of_rows() says what happens then, model.weights'
+/// check_unchanged() whether it did, and Checkpoint::Options{FileAccess::read} makes the model independent of its files.
 /// Threads: packing shares the executor. Errors: unsupported, invalid_file, out_of_memory, io.
 inline Result<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint, const LoadOptions& options,
                                                  const Executor& executor) {

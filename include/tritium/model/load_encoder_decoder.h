@@ -27,7 +27,7 @@ inline Result<const EncoderDecoderFamily*> find_encoder_decoder_family(const Che
   });
 }
 
-/// Loads and packs both stacks. The checkpoint is not needed afterwards. Errors: as load_model().
+/// Loads and packs both stacks. The checkpoint is not needed afterwards; its files are, as with load_model(). Errors: the same.
 inline Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkpoint, const LoadOptions& options,
                                                         const Executor& executor) {
   return no_throw([&]() -> Result<EncoderDecoderModel> {

@@ -3,7 +3,7 @@
 //
 //   p_l = (RMS(W e / sqrt(hidden))_l + E'[token]_l sqrt(P)) / sqrt(2)         P values for each of the layers
 //   f   = RMS(W_p (act(W_g x) * p_l))                                         what a layer adds
-// A token reads one row of E', so the table is never computed with. Ids past its end read row 0.
+// A token reads one row of E', which stays in the file (model/embedding_table.h). Ids past its end read row 0.
 // Source: transformers modeling_gemma3n.py, modeling_gemma4.py.
 #pragma once
 
@@ -31,8 +31,8 @@ class PerLayerInput {
 
   [[nodiscard]] bool any() const { return stride_ != 0; }
 
-  /// Slices of all layers for embedded tokens, rows of `h`.
-  void begin(Workspace& workspace, const Weights& w, std::span<const std::int32_t> ids, const float* h) {
+  /// Slices of all layers for embedded tokens, rows of `h`. Errors: as EmbeddingTable::decode_row().
+  Status begin(Workspace& workspace, const Weights& w, std::span<const std::int32_t> ids, const float* h) {
     const std::size_t n = spec_->hidden;
     const std::size_t width = spec_->per_layer_dim;
     const KernelTable& kernels = workspace.kernels();
@@ -40,11 +40,11 @@ class PerLayerInput {
     append_outputs(outputs_, w.per_layer_projection, {inputs_.data(), ids.size(), stride_});
     workspace.project(
         ids.size(), n, [&](std::size_t r, float* out) { std::memcpy(out, h + r * n, n * sizeof(float)); }, outputs_);
-    workspace.for_rows(ids.size(), [&](std::size_t r) {
+    return workspace.try_rows(ids.size(), [&](std::size_t r) -> Status {
       float* input = inputs_.data() + r * stride_;
       float* token = tokens_.data() + r * stride_;
       const auto id = static_cast<std::size_t>(ids[r]);
-      w.per_layer_embedding.decode_row(id < w.per_layer_rows ? id : 0, token);
+      TRITIUM_TRY(w.per_layer_embedding.decode_row(id < w.per_layer_rows ? id : 0, token));
       kernels.scale(input, 1.0f / std::sqrt(static_cast<float>(n)), stride_);
       for (std::size_t l = 0; l < spec_->n_layers(); ++l) {
         float* slice = input + l * width;
@@ -52,6 +52,7 @@ class PerLayerInput {
       }
       kernels.add_scaled(token, std::sqrt(static_cast<float>(width)), stride_, input);
       kernels.scale(input, 1.0f / std::sqrt(2.0f), stride_);
+      return {};
     });
   }
 

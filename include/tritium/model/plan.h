@@ -2,7 +2,8 @@
 // plan_model: what loading a checkpoint will make of it, told without touching the weights.
 //
 // Tensors are matched to the roles of their family by name, and to the packed format that the loader would choose. Sizes
-// follow from shapes alone, so a model too large for a machine is refused before its first page is read.
+// follow from shapes alone, so a model too large for a machine is refused before its first page is read. Tables that stay
+// in the mapped file are counted apart: they take address space and no memory.
 #pragma once
 
 #include "tritium/format/pack.h"
@@ -16,14 +17,17 @@ struct PlannedTensor {
   std::size_t layer = 0;
   bool is_bias = false;
   std::optional<PackFormat> format;  ///< of a matrix; empty: kept as f32 numbers, or not at all
+  bool looked_up = false;            ///< a table that keeps the form it is stored in
   std::size_t bytes = 0;             ///< in memory once loaded
+  std::size_t mapped_bytes = 0;      ///< read from the file row by row, as they are stored
 };
 
 struct ModelPlan {
   const Family* family = nullptr;
   ModelSpec spec;
   std::vector<PlannedTensor> tensors;  ///< in the order of the checkpoint
-  std::size_t packed_bytes = 0;
+  std::size_t packed_bytes = 0;        ///< in memory
+  std::size_t mapped_bytes = 0;        ///< in the file
 };
 
 /// The name of a role for people: "attn_q".
@@ -81,9 +85,16 @@ inline PackFormat planned_format(const PlannedTensor& tensor, const ModelSpec& s
   const PackFormat keep = bit_linear && (source.type == TensorType::u8 || spec.ternary == TernaryScale::online)
                               ? PackFormat::ternary2
                               : keep_format(StoredMatrix{source.type, source.data, source.rows(), source.cols()});
-  if (embedding && !spec.tied_head) return keep;
-  if (embedding || role == Role::output) return options.head.value_or(keep);
+  const PackFormat end = !options.rotate ? keep : options.exact ? PackFormat::f32 : PackFormat::f16;
+  if (embedding && !spec.tied_head) return end;
+  if (embedding || role == Role::output) return options.head.value_or(end);
   return options.exact && keep == PackFormat::ternary2 ? keep : options.weights.value_or(keep);
+}
+
+/// Whether a table is looked up in the file and never multiplied.
+inline bool stays_in_file(const PlannedTensor& tensor, const ModelSpec& spec, const LoadOptions& options) {
+  return tensor.role == Role::per_layer_embedding ||
+         (tensor.role == Role::token_embedding && !spec.tied_head && !options.rotate);
 }
 
 /// Bytes of a matrix in a packed format; experts of one tensor follow each other.
@@ -128,11 +139,16 @@ inline Result<ModelPlan> plan_model(const Checkpoint& checkpoint, const LoadOpti
         tensor.bytes = source.elements() * sizeof(float);
       } else if (plan.spec.tied_head && tensor.role == Role::output) {
         continue;  // written, but the embedding serves
+      } else if (detail::stays_in_file(tensor, plan.spec, options)) {
+        tensor.looked_up = true;
+        const std::shared_ptr<const MappedFile> file = checkpoint.file_of(source);
+        (file != nullptr && file->mapped() ? tensor.mapped_bytes : tensor.bytes) = source.bytes;
       } else {
         tensor.format = detail::planned_format(tensor, plan.spec, options);
         tensor.bytes = detail::packed_bytes(source, *tensor.format) * (source.type == TensorType::u8 ? 4 : 1);
       }
       plan.packed_bytes += tensor.bytes;
+      plan.mapped_bytes += tensor.mapped_bytes;
     }
     return plan;
   });

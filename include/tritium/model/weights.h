@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "tritium/format/packed_matrix.h"
+#include "tritium/model/embedding_table.h"
 #include "tritium/model/spec.h"
 
 TRITIUM_NAMESPACE_BEGIN
@@ -105,11 +105,11 @@ struct LayerWeights {
 };
 
 struct Weights {
-  PackedMatrix embedding;  ///< (vocab, hidden); the head too when it is tied and no other is given
+  EmbeddingTable embedding;  ///< (vocab, hidden); packed when it is the head too
   std::vector<LayerWeights> layers;
   Norm output_norm;
-  Linear head;                                           ///< empty: the embedding
-  PackedMatrix per_layer_embedding;                      ///< (per_layer_vocab, layers * per_layer_dim)
+  Linear head;                                           ///< empty: the embedding, which is then packed
+  EmbeddingTable per_layer_embedding;                    ///< (per_layer_vocab, layers * per_layer_dim)
   std::size_t per_layer_rows = 0;                        ///< of it that ids have; later ids read row 0
   Linear per_layer_projection;                           ///< (layers * per_layer_dim, hidden)
   Norm per_layer_norm;                                   ///< (per_layer_dim)
@@ -121,8 +121,8 @@ struct Weights {
     const auto visit_linear = [&](const Linear& linear) {
       for (const PackedMatrix& part : linear.parts) f(part);
     };
-    for (const PackedMatrix* matrix : {&embedding, &per_layer_embedding}) {
-      if (!matrix->empty()) f(*matrix);
+    for (const EmbeddingTable* table : {&embedding, &per_layer_embedding}) {
+      if (!table->matrix().empty()) f(table->matrix());
     }
     visit_linear(head);
     visit_linear(per_layer_projection);
@@ -161,9 +161,14 @@ struct Weights {
       }
     }
   }
+  /// Whether the files that tables are still read from are as they were. Errors: io ("file changed while in use").
+  [[nodiscard]] Status check_unchanged() const {
+    TRITIUM_TRY(embedding.check_unchanged());
+    return per_layer_embedding.check_unchanged();
+  }
   /// Bytes of every matrix that one token reads: layers and head.
   [[nodiscard]] std::size_t bytes_per_token() const {
-    std::size_t bytes = (head ? head.bytes() : embedding.bytes()) + per_layer_projection.bytes();
+    std::size_t bytes = (head ? head.bytes() : embedding.matrix().bytes()) + per_layer_projection.bytes();
     for (const std::vector<Linear>* streams : {&stream_project, &stream_unproject}) {
       for (const Linear& linear : *streams) bytes += linear.bytes();
     }

@@ -6,7 +6,9 @@
 // for itself, which costs less than a barrier; with many, threads share the rows first and the panels then.
 #pragma once
 
+#include <atomic>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "tritium/model/weights.h"
@@ -53,6 +55,18 @@ class Workspace {
       const Range rows = split_range(m, n, t);
       for (std::size_t r = rows.begin; r < rows.end; ++r) f(r);
     });
+  }
+
+  /// The same with an f that may fail: the error of one of the rows that did.
+  template <class F>
+  Status try_rows(std::size_t m, F&& f) {
+    std::atomic<bool> failed{false};
+    Status status;
+    for_rows(m, [&](std::size_t r) {
+      Status done = f(r);
+      if (!done.ok() && !failed.exchange(true)) status = std::move(done);
+    });
+    return status;
   }
 
   /// outputs = epilogue(X W^T) for m rows X of k floats that row(r, out) produces; row must be a pure function of r.
