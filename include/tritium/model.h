@@ -12,4 +12,3 @@
 #include "tritium/model/load.h"
 #include "tritium/model/load_encoder_decoder.h"
 #include "tritium/model/profile.h"
-#include "tritium/model/speculation.h"

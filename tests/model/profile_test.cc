@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotation, speculation and the profiles made of them.
+// Rotation and the profiles made of it.
 
 #include <cstdio>
 #include <random>
@@ -7,7 +7,6 @@
 #include "support/golden_models.h"
 #include "tritium/core/thread_pool.h"
 #include "tritium/model/profile.h"
-#include "tritium/model/speculation.h"
 
 using namespace tritium;
 
@@ -138,48 +137,4 @@ TEST_CASE("outliers that ruin 4 bits are harmless once rotated", "[rotation]") {
   const double after = error_of_product(turned, turned_x);
   std::printf("4 bits with an outlier: error %.3f, rotated %.3f\n", before, after);
   CHECK(after < before);
-}
-
-TEST_CASE("speculation gives the target's own greedy tokens, in fewer passes when the draft is good",
-          "[speculation][golden]") {
-  struct Case {
-    const char* target;
-    const char* draft;
-  };
-  for (const Case& c : {Case{"phi3", "phi3"}, Case{"phi3", "phi4"}, Case{"llama-gqa", "llama-tied"},
-                        Case{"mistral", "llama"}, Case{"gemma3", "gemma3"}}) {
-    const GoldenRow& row = golden_row(c.target);
-    const auto target_model = load_path(row.folder, exact_options());
-    const auto draft_model = load_path(golden_row(c.draft).folder, exact_options());
-    for (const std::size_t drafted : {1, 4, 7}) {
-      INFO(c.target << " by " << c.draft << ", " << drafted << " at a time");
-      const auto target = make_decoder(*target_model, KvType::f32);
-      const auto draft = make_decoder(*draft_model, KvType::f32);
-      Speculation speculation = value_of(Speculation::create(*target, *draft, drafted));
-      std::vector<std::int32_t> ids = row.prompt;
-      std::size_t passes = 0;
-      while (ids.size() < row.prompt.size() + row.greedy.size()) {
-        require_ok(speculation.step(ids));
-        ++passes;
-      }
-      ids.resize(row.prompt.size() + row.greedy.size());
-      CHECK(std::equal(row.greedy.begin(), row.greedy.end(),
-                       ids.begin() + static_cast<std::ptrdiff_t>(row.prompt.size())));
-      CHECK(speculation.guessed() >= speculation.accepted());
-      if (std::string_view(c.target) == c.draft) {  // a perfect draft
-        CHECK(speculation.accepted() == speculation.guessed());
-        CHECK(passes <= row.greedy.size() / (drafted + 1) + 1);
-      }
-    }
-  }
-}
-
-TEST_CASE("speculation says what it cannot do", "[speculation][golden]") {
-  const auto a = load_path(golden_row("phi3").folder);
-  const auto b = load_path(golden_row("qwen3-next").folder);
-  const auto first = make_decoder(*a, KvType::f16, 8);
-  const auto second = make_decoder(*b, KvType::f16, 8);
-  CHECK(contains(error_of(Speculation::create(*first, *second, 2)).message, "recurrent"));
-  CHECK(error_of(Speculation::create(*first, *first, 0)).code == Errc::invalid_argument);
-  CHECK(error_of(Speculation::create(*first, *first, 8)).code == Errc::invalid_argument);
 }

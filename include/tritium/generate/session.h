@@ -2,13 +2,18 @@
 // Session: a decoder, the ids it has seen, and the loop that turns a prompt into text.
 //
 // A session keeps what it computed: a new prompt that begins like the old one costs only its new part, so a chat pays for
-// each turn once. Text leaves in whole characters, and never past a stop string.
+// each turn once. Text leaves in whole characters, and never past a stop string. Tokens may be guessed, by looking up what
+// the text said before (generate/lookup.h) or by a draft model (generate/draft.h), and are checked in one batch with the
+// token that is due: the text is the same with and without, sampled or greedy, since a token's logits do not depend on
+// what is computed beside it. Only the number of passes changes.
 #pragma once
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "tritium/generate/draft.h"
 #include "tritium/generate/lookup.h"
 #include "tritium/generate/sampler.h"
 #include "tritium/model/decoder.h"
@@ -21,9 +26,8 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;  ///< text that ends the answer and is not part of it
   bool ignore_eos = false;        ///< go on past the ids that end a text
-  /// Tokens to guess at a time from the text itself (generate/lookup.h) and to check in one batch; 0: none. The text is
-  /// the same with and without, sampled or greedy: a token's logits do not depend on what is computed beside it.
-  std::size_t lookup = 0;
+  std::size_t lookup = 0;   ///< tokens to guess at a time from the text itself; 0: none
+  std::size_t drafted = 0;  ///< tokens to guess at a time with the draft, where there is nothing to look up; 0: none
   /// Asked between batches and tokens; true ends the generation as cancelled.
   std::function<bool()> cancelled;
   /// Called while the prompt is read, with tokens done and to do.
@@ -37,7 +41,7 @@ struct GenerateStats {
   std::size_t prompt_tokens = 0;
   std::size_t cached_tokens = 0;  ///< of the prompt, not computed again
   std::size_t new_tokens = 0;
-  std::size_t guessed_tokens = 0;   ///< by lookup
+  std::size_t guessed_tokens = 0;
   std::size_t accepted_tokens = 0;  ///< of them, the sampler's own choice
   double prompt_seconds = 0;
   double decode_seconds = 0;
@@ -52,8 +56,16 @@ class Session {
       Session session(model, tokenizer);
       TRITIUM_ASSIGN(session.decoder_, Decoder::create(model, options, executor));
       TRITIUM_ASSIGN(session.logits_, Array<float>::allocate(model.spec.vocab));
+      session.tokens_.reserve(session.decoder_->context());
       return session;
     });
+  }
+
+  /// A model that guesses for GenerateOptions::drafted. Arguments and errors: as Draft::create.
+  Status set_draft(const Model& model, const Tokenizer* tokenizer, const Decoder::Options& options,
+                   const Executor& executor) {
+    TRITIUM_ASSIGN(draft_, Draft::create(*model_, *tokenizer_, model, tokenizer, options, executor));
+    return {};
   }
 
   [[nodiscard]] Decoder& decoder() { return *decoder_; }
@@ -96,10 +108,13 @@ class Session {
   }
 
   /// Reads `prompt` and generates. emit(text) gets whole characters as they are made and may return false to stop.
-  /// Errors: as read(); a full context is not an error but Finish::context_full.
+  /// Errors: as read(); invalid_argument (options.drafted without a draft). A full context is not an error but
+  /// Finish::context_full.
   template <class Emit>
   Result<GenerateStats> generate(std::span<const std::int32_t> prompt, const GenerateOptions& options, Emit&& emit) {
     GenerateStats stats;
+    if (options.drafted != 0 && !draft_)
+      return make_error(Errc::invalid_argument, "guesses of a draft", "drafted", "set_draft() before", "no draft");
     TRITIUM_ASSIGN(Sampler sampler, Sampler::create(options.sampler, decoder_->ops().kernels(), model_->spec.vocab));
     stats.prompt_tokens = prompt.size();
     const auto start = std::chrono::steady_clock::now();
@@ -110,12 +125,14 @@ class Session {
       return stats;
     }
     stats.cached_tokens = *read_result;
+    TRITIUM_TRY(allow_guesses(std::max(options.lookup, options.drafted)));
+    if (options.drafted != 0) TRITIUM_TRY(draft_->read(prompt, options.cancelled));
     const auto decoding = std::chrono::steady_clock::now();
     stats.prompt_seconds = seconds(decoding - start);
-    TRITIUM_TRY(allow_guesses(options.lookup));
     auto finish = decode(sampler, options, emit, stats);
-    drop_guesses();
+    Status dropped = drop_guesses();
     TRITIUM_ASSIGN(stats.finish, std::move(finish));
+    TRITIUM_TRY(std::move(dropped));
     stats.decode_seconds = seconds(std::chrono::steady_clock::now() - decoding);
     return stats;
   }
@@ -136,11 +153,12 @@ class Session {
     return {};
   }
 
-  /// Room for the logits of `most` guesses. Models that cannot forget a few tokens do without.
+  /// Room for `most` guesses and their logits. Models that cannot forget a few tokens do without.
   Status allow_guesses(std::size_t most) {
     const std::size_t vocab = model_->spec.vocab;
-    const bool forgets = std::ranges::all_of(model_->spec.layers, [](const LayerSpec& l) { return l.mixer == Mixer::attention; });
-    max_guesses_ = forgets ? std::min(most, decoder_->max_batch() - 1) : 0;
+    max_guesses_ = can_forget(model_->spec, "model").ok() ? std::min(most, decoder_->max_batch() - 1) : 0;
+    guess_.reserve(max_guesses_);
+    batch_.reserve(max_guesses_ + 1);
     if (logits_.size() >= (max_guesses_ + 1) * vocab) return {};
     TRITIUM_ASSIGN(Array<float> logits, Array<float>::allocate((max_guesses_ + 1) * vocab));
     std::copy_n(logits_.data(), vocab, logits.data());
@@ -148,16 +166,27 @@ class Session {
     return {};
   }
 
-  /// Reads `id` and what the text says may follow it, in one batch.
-  Status step_and_guess(std::int32_t id, std::size_t most) {
+  /// Fills guess_ with up to `most` tokens that may follow the text: what it says itself costs nothing and comes first.
+  Status find_guess(const GenerateOptions& options, std::size_t most) {
+    if (const std::size_t n = std::min(most, options.lookup); n != 0) lookup_guess(tokens_, n, guess_);
+    if (!guess_.empty()) return {};
+    const std::size_t n = std::min(most, options.drafted);
+    return n == 0 ? Status() : draft_->guess(tokens_, n, guess_);
+  }
+
+  /// Reads `id` and up to `most` guesses at what follows it, in one batch.
+  Status step_and_guess(std::int32_t id, const GenerateOptions& options, std::size_t most) {
     tokens_.push_back(id);
-    most = std::min({most, max_guesses_, decoder_->context() - decoder_->position() - 1});
-    if (most != 0) lookup_guess(tokens_, most, guess_);
+    Status found = find_guess(options, std::min({most, max_guesses_, decoder_->context() - decoder_->position() - 1}));
+    tokens_.pop_back();
+    if (!found.ok()) {
+      guess_.clear();
+      return found;
+    }
     if (!guess_.empty()) {
       auto ready = decoder_->prepare(decoder_->position() + 1 + guess_.size());
       if (!ready.ok() || !*ready) guess_.clear();
     }
-    tokens_.pop_back();
     if (guess_.empty()) return step({&id, 1}, true);
     batch_.assign(1, id);
     batch_.insert(batch_.end(), guess_.begin(), guess_.end());
@@ -171,12 +200,16 @@ class Session {
   }
 
   /// Forgets the guesses that were not confirmed; logits() are again those of the last token.
-  void drop_guesses() {
+  /// Errors: invalid_argument when the cache cannot go back, which leaves an empty text.
+  Status drop_guesses() {
     if (confirmed_ != 0)
       std::copy_n(logits_.data() + confirmed_ * model_->spec.vocab, model_->spec.vocab, logits_.data());
-    if (confirmed_ < guess_.size() && !decoder_->rewind(tokens_.size())) start_clean();
+    const bool forgotten = confirmed_ == guess_.size() || decoder_->rewind(tokens_.size());
     guess_.clear();
     confirmed_ = 0;
+    if (forgotten) return {};
+    start_clean();
+    return Error{Errc::invalid_argument, "the cache cannot go back to the last confirmed token"};
   }
 
   void start_clean() {
@@ -216,11 +249,11 @@ class Session {
         tokens_.push_back(id);
         continue;
       }
-      drop_guesses();
+      TRITIUM_TRY(drop_guesses());
       if (decoder_->position() == decoder_->context()) return stream.finish(text), flush(true), Finish::context_full;
       TRITIUM_ASSIGN(const bool ready, decoder_->prepare(decoder_->position() + 1));
       if (ready) {
-        TRITIUM_TRY(step_and_guess(id, std::min(options.lookup, options.max_tokens - stats.new_tokens - 1)));
+        TRITIUM_TRY(step_and_guess(id, options, options.max_tokens - stats.new_tokens - 1));
         stats.guessed_tokens += guess_.size();
       } else {  // the text has outgrown its rotary embedding: read it again, as transformers does
         std::vector<std::int32_t> all = tokens_;
@@ -257,6 +290,7 @@ class Session {
   const Model* model_;
   const Tokenizer* tokenizer_;
   std::unique_ptr<Decoder> decoder_;
+  std::optional<Draft> draft_;
   std::vector<std::int32_t> tokens_;
   Array<float> logits_;              // of the last token, then of the guesses behind it
   std::vector<std::int32_t> guess_;  // read by the decoder but not yet part of the text

@@ -3,7 +3,7 @@
 //
 // phi-silica   what is public of Phi Silica's design, on a CPU, for Phi-3.5-mini's graph and other plain ones: 4-bit weights in a
 //              rotated basis, 8-bit activations, an 8-bit head, the prompt in chunks of 64 that share one cache with decoding, a
-//              small draft whose guesses are checked in one pass (model/speculation.h). A style, not the model: its weights and
+//              small draft whose guesses are checked in one pass (generate/draft.h). A style, not the model: its weights and
 //              exact sizes are not public.
 // Source: Microsoft's public descriptions of Phi Silica (December 2024, January 2025); QuaRot for the rotation.
 #pragma once
