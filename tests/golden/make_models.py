@@ -1132,6 +1132,23 @@ def gemma4_values():
                extra={"global_head_dim": 32, "num_global_key_value_heads": 1, "per_layer_config": None})
 
 
+@row
+def gemma4_moe():
+    """Gemma 4 26B-A4B: three of six experts beside the MLP, each with norms of its own, a scaled router and scaled experts; values that are keys."""
+    config = gemma4_config(hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1, num_hidden_layers=3,
+                           layer_types=["sliding_attention", "full_attention", "full_attention"],
+                           enable_moe_block=True, num_experts=6, top_k_experts=3, moe_intermediate_size=24)
+    return Row("Gemma4ForCausalLM", config, dtype="bfloat16", before=GEMMA4_VOCABULARY, draw=gemma4_moe_draw)
+
+
+def gemma4_moe_draw(name, shape, rng):
+    if name.endswith("per_expert_scale"):
+        return np.rint(rng.uniform(0.5, 1.5, shape) * 64) / 64
+    if name.endswith("router.proj.weight"):  # its input has been divided by the root of the width
+        return integers(shape, 1.0, rng)
+    return gemma3n_draw(name, shape, rng)
+
+
 # The converter wants a tokenizer of transformers' for this family.
 GEMMA4_VOCABULARY = """
 from conversion.gemma import Gemma4Model

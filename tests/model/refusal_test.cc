@@ -92,7 +92,12 @@ const Refusal kRefusals[] = {
     {"gemma3n", R"({"altup_correct_scale": false})", "altup_correct_scale"},
     {"gemma3n", R"({"activation_sparsity_pattern": [0.5]})", "activation_sparsity_pattern"},
     {"gemma3n", R"({"num_kv_shared_layers": 5})", "num_kv_shared_layers"},
-    {"gemma4", R"({"enable_moe_block": true})", "enable_moe_block"},
+    {"gemma4", R"({"enable_moe_block": true, "num_experts": null})", "num_experts"},
+    {"gemma4-moe", R"({"enable_moe_block": 2})", "enable_moe_block"},
+    {"gemma4-moe", R"({"num_experts": 0})", "num_experts"},
+    {"gemma4-moe", R"({"top_k_experts": 7})", "top_k_experts"},
+    {"gemma4-moe", R"({"moe_intermediate_size": null})", "moe_intermediate_size"},
+    {"gemma4-moe", R"({"enable_moe_block": false})", "does not use"},
     {"gemma4", R"({"use_bidirectional_attention": "all"})", "use_bidirectional_attention"},
     {"gemma4", R"({"attention_bias": true})", "attention_bias"},
     {"bitnet", R"({"hidden_act": "gelu"})", "hidden_act"},
@@ -160,7 +165,7 @@ TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by n
       {"phi2", "phi2.final_logit_softcapping", 30},
       {"gemma", "gemma.attention.sliding_window", 16},
       {"gemma3", "gemma3.attn_logit_softcapping", 50},
-      {"gemma4", "gemma4.expert_count", 128},
+      {"gemma4", "gemma4.attn_logit_softcapping", 50},
       {"bitnet-b1.58", "bitnet-b1.58.logit_scale", 2},
   };
   TemporaryFolder folder;

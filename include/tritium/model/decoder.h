@@ -70,6 +70,7 @@ class Decoder {
       }
       TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch));
       TRITIUM_ASSIGN(d->moe_, Moe::create(spec, batch));
+      TRITIUM_ASSIGN(d->mixture_, Array<float>::allocate(spec.moe.beside_mlp ? batch * spec.hidden : 0));
       TRITIUM_ASSIGN(d->delta_net_, DeltaNet::create(spec, batch));
       TRITIUM_ASSIGN(d->streams_, Streams::create(spec, batch));
       TRITIUM_ASSIGN(d->per_layer_input_, PerLayerInput::create(spec, batch));
@@ -186,7 +187,9 @@ class Decoder {
       add_mixed(i);
       if (spec.laurel_rank != 0) add_laurel();
       if (spec.memory_dim != 0) add_cross(i);
-      if (spec.layers[i].moe) {
+      if (spec.layers[i].moe && spec.moe.beside_mlp) {
+        add_mlp_and_experts(i);
+      } else if (spec.layers[i].moe) {
         add_experts(i);
       } else {
         if (spec.residual == Residual::sequential) project_mlp(i);
@@ -458,11 +461,7 @@ class Decoder {
     const RegionTimer timer = timed(Region::mlp_out);
     const LayerWeights& w = model_.weights.layers[i];
     const std::size_t ffn = model_.spec.layers[i].ffn_dim;
-    add_branch(w.down, w.ffn_post_norm, ffn, [&](std::size_t r, float* out) {
-      activate(i, r, out);
-      normalize(w.ffn_sub_norm, out, ffn, out);
-      if (model_.spec.hadamard_mlp) hadamard(out, ffn);
-    });
+    add_branch(w.down, w.ffn_post_norm, ffn, [&](std::size_t r, float* out) { mlp_middle(i, r, out); });
   }
 
   void add_experts(std::size_t i) {
@@ -472,6 +471,34 @@ class Decoder {
         *workspace_, w.moe, rows_,
         [&](std::size_t r, float* out) { normalize(w.ffn_norm, h(r), model_.spec.hidden, out); }, h(0),
         model_.spec.hidden);
+  }
+
+  /// h += N(N_1(Mlp(N_in h)) + N_2(experts(N_in2 h))): two branches from one residual, the experts routed by a norm of it.
+  void add_mlp_and_experts(std::size_t i) {
+    const LayerWeights& w = model_.weights.layers[i];
+    const std::size_t hidden = model_.spec.hidden;
+    project_mlp(i);
+    {
+      const RegionTimer timer = timed(Region::mlp_out);
+      outputs_.clear();
+      append_outputs(outputs_, w.down, {branch_.data(), rows_, hidden});
+      workspace_->project(
+          rows_, model_.spec.layers[i].ffn_dim, [&](std::size_t r, float* out) { mlp_middle(i, r, out); }, outputs_);
+    }
+    const RegionTimer timer = timed(Region::experts);
+    std::memset(mixture_.data(), 0, rows_ * hidden * sizeof(float));
+    moe_.run(
+        *workspace_, w.moe, rows_, [&](std::size_t r, float* out) { normalize(w.experts_norm, h(r), hidden, out); },
+        [&](std::size_t r, float* out) { normalize(w.moe.router_norm, h(r), hidden, out); }, mixture_.data(), hidden);
+    workspace_->for_rows(rows_, [&](std::size_t r) {
+      float* branch = branch_.data() + r * hidden;
+      float* mixture = mixture_.data() + r * hidden;
+      normalize(w.mlp_post_norm, branch, hidden, branch);
+      normalize(w.experts_post_norm, mixture, hidden, mixture);
+      kernels().add_scaled(mixture, 1.0f, hidden, branch);
+      normalize(w.ffn_post_norm, branch, hidden, branch);
+      kernels().add_scaled(branch, 1.0f, hidden, h(r));
+    });
   }
 
   /// h += post_norm(W rows), the end of either half of a layer.
@@ -530,6 +557,14 @@ class Decoder {
                                                       std::sqrt(squares / static_cast<double>(l.ffn_dim)));
       for (std::size_t j = 0; j < l.ffn_dim; ++j) gate[j] = std::max(gate[j] - cut, 0.0f);
     });
+  }
+
+  /// What the MLP's down projection reads.
+  void mlp_middle(std::size_t i, std::size_t r, float* out) {
+    const std::size_t ffn = model_.spec.layers[i].ffn_dim;
+    activate(i, r, out);
+    normalize(model_.weights.layers[i].ffn_sub_norm, out, ffn, out);
+    if (model_.spec.hadamard_mlp) hadamard(out, ffn);
   }
 
   /// The MLP's middle: already activated, unless gate and up were computed apart.
@@ -621,6 +656,7 @@ class Decoder {
   std::size_t first_row_ = 0;  // where its live rows begin
   Array<float> h_;             // (batch, hidden) residual stream
   Array<float> branch_;        // (batch, hidden)
+  Array<float> mixture_;       // (batch, hidden), of experts beside an MLP
   Array<float> qkv_;           // (batch, max_qkv)
   Array<float> gate_, up_;     // (batch, max_ffn)
   Array<float> laurel_;        // (batch, hidden)

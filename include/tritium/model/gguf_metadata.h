@@ -198,6 +198,9 @@ inline SpecDifference compare_specs(const ModelSpec& wanted, const ModelSpec& fo
   kind("value norm", wanted.value_norm, found.value_norm);
   count("context of scaled queries", wanted.log_n_context, found.log_n_context);
   count("number of experts", wanted.moe.n_experts, found.moe.n_experts);
+  kind("experts beside the MLP", wanted.moe.beside_mlp, found.moe.beside_mlp);
+  same("scale of a router's input", static_cast<double>(wanted.moe.router_scale),
+       static_cast<double>(found.moe.router_scale));
   count("residual streams", wanted.n_streams, found.n_streams);
   count("rank of the branch beside attention", wanted.laurel_rank, found.laurel_rank);
   count("width of per-layer embeddings", wanted.per_layer_dim, found.per_layer_dim);

@@ -765,7 +765,13 @@ class Loader {
     TRITIUM_ASSIGN(w.ffn_norm, load_norm(Role::ffn_norm, i, spec.hidden));
     if (l.moe) {
       TRITIUM_ASSIGN(w.moe, load_experts(spec, i));
-    } else {
+    }
+    if (l.moe && spec.moe.beside_mlp) {
+      TRITIUM_ASSIGN(w.mlp_post_norm, load_norm(Role::mlp_post_norm, i, spec.hidden));
+      TRITIUM_ASSIGN(w.experts_norm, load_norm(Role::experts_norm, i, spec.hidden));
+      TRITIUM_ASSIGN(w.experts_post_norm, load_norm(Role::experts_post_norm, i, spec.hidden));
+    }
+    if (!l.moe || spec.moe.beside_mlp) {
       TRITIUM_ASSIGN(Mlp mlp, load_mlp(spec, {Role::ffn_gate, Role::ffn_up, Role::ffn_gate_up}, i, l.ffn_dim, 0,
                                        l.sparsity != 0.0f));
       w.gate_up = std::move(mlp.gate_up);
@@ -992,6 +998,12 @@ class Loader {
     const MoeSpec& moe = spec.moe;
     MoeWeights w;
     TRITIUM_ASSIGN(w.router, load_linear(Role::router, i, moe.n_experts, spec.hidden));
+    TRITIUM_ASSIGN(w.router_norm, load_norm(Role::router_norm, i, spec.hidden));
+    for (std::size_t j = 0; j < w.router_norm.weight.size(); ++j) w.router_norm.weight[j] *= moe.router_scale;
+    TRITIUM_ASSIGN(const Bound scale, bind(Role::expert_scale, i, {moe.n_experts}));
+    if (scale.weight != nullptr) {
+      TRITIUM_ASSIGN(w.expert_scale, load_vector(*scale.weight, moe.n_experts, moe.n_experts));
+    }
     for (std::size_t e = 0; e < moe.n_experts; ++e) {
       ExpertWeights expert;
       Mlp mlp;

@@ -7,7 +7,8 @@
 //   softmax         p = softmax(s); the k largest p; weights p, or p / sum of the chosen when renormalised
 //   sparse_mixer    i1 = argmax s, w1 = exp(s_i1) / sum of exp(s_j) over j with (m - s_j) / max(|s_j|, m) <= 2 jitter;
 //                   the same again without i1
-// Ties go to the smaller index. Sources: transformers modeling_qwen2_moe.py, modeling_qwen3_moe.py, modeling_phimoe.py.
+// Ties go to the smaller index. A router may read other rows than the experts, and experts may have scales of their own.
+// Sources: transformers modeling_qwen2_moe.py, modeling_qwen3_moe.py, modeling_phimoe.py, modeling_gemma4.py.
 #pragma once
 
 #include <algorithm>
@@ -102,11 +103,22 @@ class Moe {
   /// y_r += the mixture of m rows x that row(r, out) produces (hidden floats each).
   template <class Row>
   void run(Workspace& workspace, const MoeWeights& w, std::size_t m, Row&& row, float* y, std::size_t y_stride) {
+    const std::size_t hidden = spec_->hidden;
+    const auto same = [&](std::size_t r, float* out) {
+      std::memcpy(out, x_.data() + r * hidden, hidden * sizeof(float));
+    };
+    run(workspace, w, m, row, same, y, y_stride);
+  }
+
+  /// The same, routed by the rows that routed(r, out) produces.
+  template <class Row, class Routed>
+  void run(Workspace& workspace, const MoeWeights& w, std::size_t m, Row&& row, Routed&& routed, float* y,
+           std::size_t y_stride) {
     const ModelSpec& spec = *spec_;
     const MoeSpec& moe = spec.moe;
     const KernelTable& kernels = workspace.kernels();
     workspace.for_rows(m, [&](std::size_t r) { row(r, x_.data() + r * spec.hidden); });
-    route(workspace, w, m);
+    route(workspace, w, m, routed);
 
     // gate and up: tokens for the shared expert first, then the gathered rows of each expert
     const bool shared = static_cast<bool>(w.shared_down);
@@ -165,21 +177,23 @@ class Moe {
   }
 
  private:
-  void route(Workspace& workspace, const MoeWeights& w, std::size_t m) {
+  template <class Routed>
+  void route(Workspace& workspace, const MoeWeights& w, std::size_t m, Routed&& routed) {
     const ModelSpec& spec = *spec_;
     const MoeSpec& moe = spec.moe;
     outputs_.clear();
     append_outputs(outputs_, w.router, {router_.data(), m, moe.n_experts});
     if (w.shared_router) append_outputs(outputs_, w.shared_router, {shared_gate_.data(), m, 1});
     // Routing decides discretely: its input is quantised twice, so that near ties fall as in float.
-    workspace.project(
-        m, spec.hidden,
-        [&](std::size_t r, float* out) { std::memcpy(out, x_.data() + r * spec.hidden, spec.hidden * sizeof(float)); },
-        outputs_, true);
+    workspace.project(m, spec.hidden, routed, outputs_, true);
     first_slot_.assign(moe.n_experts + 1, 0);
     for (std::size_t r = 0; r < m; ++r) {
       choose_experts(moe, router_.data() + r * moe.n_experts, choices_.data() + r * moe.top_k);
-      for (std::size_t i = 0; i < moe.top_k; ++i) ++first_slot_[choices_[r * moe.top_k + i].expert + 1];
+      for (std::size_t i = 0; i < moe.top_k; ++i) {
+        ExpertChoice& choice = choices_[r * moe.top_k + i];
+        if (!w.expert_scale.empty()) choice.weight *= w.expert_scale[choice.expert];
+        ++first_slot_[choice.expert + 1];
+      }
     }
     for (std::size_t e = 0; e < moe.n_experts; ++e) first_slot_[e + 1] += first_slot_[e];
     next_slot_.assign(first_slot_.begin(), first_slot_.end());

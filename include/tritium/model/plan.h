@@ -210,6 +210,11 @@ constexpr std::string_view role_name(Role role) {
     case Role::per_layer_post_norm: return "per_layer_post_norm";
     case Role::layer_scale: return "layer_scale";
     case Role::router: return "router";
+    case Role::router_norm: return "router_norm";
+    case Role::expert_scale: return "expert_scale";
+    case Role::mlp_post_norm: return "mlp_post_norm";
+    case Role::experts_norm: return "experts_norm";
+    case Role::experts_post_norm: return "experts_post_norm";
     case Role::shared_router: return "shared_router";
     case Role::shared_gate: return "shared_gate";
     case Role::shared_up: return "shared_up";

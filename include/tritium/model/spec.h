@@ -90,6 +90,9 @@ struct MoeSpec {
   Router router = Router::softmax_renorm;
   float jitter = 0.01f;            ///< sparse_mixer: how near an equal is
   std::size_t shared_ffn_dim = 0;  ///< of an expert that every token uses; 0: none
+  /// Experts add to the layer's own MLP instead of replacing it, each branch between norms of its own.
+  bool beside_mlp = false;
+  float router_scale = 1.0f;  ///< multiplies what a router's own norm gives it
 };
 
 /// Sizes of a delta-rule mixer.

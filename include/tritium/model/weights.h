@@ -44,7 +44,9 @@ struct ExpertWeights {
 };
 
 struct MoeWeights {
-  Linear router;  ///< (n_experts, hidden)
+  Linear router;              ///< (n_experts, hidden)
+  Norm router_norm;           ///< of the residual stream, instead of what the experts read
+  Array<float> expert_scale;  ///< (n_experts) multiplies each expert's weight in the mixture; empty: 1
   std::vector<ExpertWeights> experts;
   Linear shared_router;  ///< (1, hidden): sigmoid of it weighs the shared expert; empty: weight 1
   Linear shared_gate_up, shared_gate, shared_up, shared_down;
@@ -93,7 +95,9 @@ struct LayerWeights {
   Linear gate, up;      ///< apart, when their formats differ; without a gate only `up`
   Norm ffn_sub_norm;    ///< (ffn_dim), before the down projection
   Linear down;
-  MoeWeights moe;  ///< instead of gate, up and down
+  MoeWeights moe;                        ///< instead of gate, up and down, or beside them
+  Norm mlp_post_norm;                    ///< of an MLP with experts beside it, behind its branch
+  Norm experts_norm, experts_post_norm;  ///< of experts beside an MLP: before their branch, behind it
   Norm ffn_post_norm;
   CrossWeights cross;
   AltUpWeights altup;

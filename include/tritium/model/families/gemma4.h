@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemma 4 (text, dense): Gemma 3's block with wider heads on global layers, shared caches, a second embedding, a scale a layer.
+// Gemma 4 (text): Gemma 3's block with wider heads on global layers, shared caches, a second embedding, a scale a layer, experts.
 //
 //   h += N_pa(Attn(N_in h));   h += N_pf(MLP(N_pre h));   h += N_pp(W_p(gelu(W_g h) * p_l));   h *= layer_scalar
+//   with enable_moe_block   h += N_pf(N_1(MLP(N_pre h)) + N_2(sum over the top k of w_e Expert_e(N_pre2 h)))
+//     s = W_r (RMS(h) * scale / sqrt(hidden)), w = per_expert_scale * softmax(s) / sum over the chosen
 //   scores are not scaled; values are RMS-normalised without a weight, and are the raw keys on global layers of attention_k_eq_v
 //   global layers rotate the pairs (i, i + d / 2) with i < d / 8 only, at frequencies of the whole head; local ones all pairs
 //
 // The last num_kv_shared_layers layers read the cache of the last layer of their kind before them; with use_double_wide_mlp their MLPs
-// are twice as wide. The last layer is always global. Experts (enable_moe_block) are not supported and refused.
+// are twice as wide. The last layer is always global.
 // Sources: transformers modeling_gemma4.py, configuration_gemma4.py; llama.cpp's converter.
 #pragma once
 
@@ -43,6 +45,16 @@ inline constexpr TensorName kGgufNames[] = {
     gguf_name::kPerLayerOutput,
     gguf_name::kPerLayerPostNorm,
     {Role::layer_scale, "blk.%.layer_output_scale", Need::optional},
+    gguf_name::kRouter,
+    {Role::router_norm, "blk.%.ffn_gate_inp.scale", Need::required, Need::no, true},
+    {Role::expert_scale, "blk.%.ffn_down_exps.scale", Need::required, Need::no, true},
+    {Role::mlp_post_norm, "blk.%.post_ffw_norm_1"},
+    {Role::experts_norm, "blk.%.pre_ffw_norm_2"},
+    {Role::experts_post_norm, "blk.%.post_ffw_norm_2"},
+    gguf_name::kExpertsGate,
+    gguf_name::kExpertsUp,
+    gguf_name::kExpertsGateUp,
+    gguf_name::kExpertsDown,
 };
 inline constexpr TensorName kHfNames[] = {
     hf_name::kTokenEmbedding,
@@ -68,6 +80,14 @@ inline constexpr TensorName kHfNames[] = {
     hf_name::kPerLayerOutput,
     hf_name::kPerLayerPostNorm,
     {Role::layer_scale, "model.layers.%.layer_scalar", Need::required, Need::no, true},
+    {Role::router, "model.layers.%.router.proj"},
+    {Role::router_norm, "model.layers.%.router.scale", Need::required, Need::no, true},
+    {Role::expert_scale, "model.layers.%.router.per_expert_scale", Need::required, Need::no, true},
+    {Role::mlp_post_norm, "model.layers.%.post_feedforward_layernorm_1"},
+    {Role::experts_norm, "model.layers.%.pre_feedforward_layernorm_2"},
+    {Role::experts_post_norm, "model.layers.%.post_feedforward_layernorm_2"},
+    {Role::experts_gate_up, "model.layers.%.experts.gate_up_proj", Need::required, Need::no, true},
+    {Role::experts_down, "model.layers.%.experts.down_proj", Need::required, Need::no, true},
 };
 
 /// What both kinds of file share. Rotary embedding 0 is the global one, 1 the local one.
@@ -84,8 +104,15 @@ inline void finish(ModelSpec& spec, RopeSpec global_rope, RopeSpec local_rope, s
   spec.value_norm = true;
 }
 
+/// How experts sit in a layer, once the spec has their number.
+inline void place_experts(ModelSpec& spec) {
+  spec.moe.beside_mlp = true;
+  spec.moe.router_scale = 1.0f / std::sqrt(static_cast<float>(spec.hidden));
+}
+
 inline Result<ModelSpec> from_gguf(const GgufFile& file) {
-  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts, read_gguf_facts(file, "gemma4", {.window = true, .logit_cap = true}));
+  TRITIUM_ASSIGN(CommonFacts<GgufFile> facts,
+                 read_gguf_facts(file, "gemma4", {.window = true, .experts = true, .logit_cap = true}));
   const detail::GgufFacts& keys = facts.keys;
   ModelSpec& spec = facts.spec;
   TRITIUM_ASSIGN(RopeSpec global_rope, read_gguf_rope(file, facts, 1000000.0));
@@ -103,6 +130,11 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
   if (const GgufTensor* table = file.find_tensor("per_layer_token_embd.weight"); table != nullptr)
     spec.per_layer_vocab = static_cast<std::size_t>(table->dims[1]);
   finish(spec, std::move(global_rope), local_rope, window, global);
+  TRITIUM_ASSIGN(const std::size_t n_experts, keys.size_or("expert_count", 0, 0, kMaxExperts));
+  if (n_experts != 0) {
+    TRITIUM_TRY(read_gguf_experts(file, facts, Router::softmax_renorm));
+    place_experts(spec);
+  }
   TRITIUM_ASSIGN(const double shared,
                  keys.number_or("attention.shared_kv_layers", 0.0, 0.0, static_cast<double>(spec.n_layers())));
   TRITIUM_TRY(share_caches(spec, static_cast<std::size_t>(shared), global, keys.where()));
@@ -190,7 +222,14 @@ inline Result<ModelSpec> from_config(const JsonObject& outer) {
   ModelSpec& spec = facts.spec;
   TRITIUM_TRY(keys.only<std::string_view>("hidden_activation", "gelu_pytorch_tanh"));
   TRITIUM_TRY(keys.only<bool>("attention_bias", false));
-  TRITIUM_TRY(keys.only<bool>("enable_moe_block", false));
+  TRITIUM_ASSIGN(const bool experts, keys.flag_or("enable_moe_block", false));
+  if (experts) {
+    TRITIUM_ASSIGN(spec.moe.n_experts, keys.size("num_experts", 1, kMaxExperts));
+    TRITIUM_ASSIGN(spec.moe.top_k, keys.size("top_k_experts", 1, spec.moe.n_experts));
+    TRITIUM_ASSIGN(spec.moe.ffn_dim, keys.size("moe_intermediate_size", 1, kMaxWidth));
+    for (LayerSpec& layer : spec.layers) layer.moe = true;
+    place_experts(spec);
+  }
   TRITIUM_TRY(keys.only<std::string_view>("use_bidirectional_attention", "vision"));  // for images only
   TRITIUM_ASSIGN(const double logit_cap, keys.number_or("final_logit_softcapping", 0.0, 0.0, 1e6));
   spec.logit_cap = static_cast<float>(logit_cap);
