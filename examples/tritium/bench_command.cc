@@ -210,6 +210,7 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
   greedy.greedy = true;
   TRITIUM_ASSIGN(tritium::Sampler sampler, tritium::Sampler::create(greedy, decoder->ops().kernels(), vocab));
   Bench bench(engine, *decoder, sampler, {logits.data(), vocab});
+  decoder->only_largest(sampler.decisive());
 
   std::vector<Row> rows;
   for (const std::size_t n : options.prompts) {

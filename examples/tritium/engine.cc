@@ -61,6 +61,7 @@ tritium::LoadOptions load_options(const CommonOptions& options) {
   tritium::LoadOptions load;
   load.weights = pack_format("--weights", options.weights);
   load.head = pack_format("--head", options.head);
+  if (!options.shortlist.empty()) load.shortlist = pack_format("--shortlist", options.shortlist);
   if (!options.exact && options.acts != Acts::f32) return load;
   for (const auto& [name, format] : {std::pair("--weights", load.weights), std::pair("--head", load.head)}) {
     if (!format || *format == tritium::PackFormat::f32) continue;

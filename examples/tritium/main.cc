@@ -132,6 +132,10 @@ class Command {
              "What linear layers are packed to: a name of 'tritium formats', or keep (default): lose nothing",
              "FORMAT|keep"));
     add(text("--head", c.head, "The same for the output head", "FORMAT|keep"));
+    add(text("--shortlist", c.shortlist,
+             "Find the likeliest tokens with a copy of the head in this format, and compute only theirs exactly: the same "
+             "text, faster where the head is most of the model",
+             "FORMAT"));
     add(choice<Kv>("--kv,--cache-type-k,--cache-type-v", c.kv,
                    {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"q8_0", Kv::int8}},
                    "Type of cached keys and values (default f16)"));

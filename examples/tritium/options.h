@@ -18,6 +18,7 @@ struct CommonOptions {
   std::size_t ctx = 0;      ///< 0: the default of the command
   std::string weights = "keep";
   std::string head = "keep";
+  std::string shortlist;  ///< empty: none
   Kv kv = Kv::f16;
   Acts acts = Acts::automatic;
   bool exact = false;

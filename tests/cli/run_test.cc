@@ -40,6 +40,13 @@ TEST_CASE("a prompt comes from the command line, a file or standard input") {
   CHECK(completion({"-p", "Alice was", "-n", "0", "--echo"}) == "Alice was");
 }
 
+TEST_CASE("a shortlist that is no narrower than the head is refused") {
+  const std::string error = error_of(call({"run", tiny_model(), "-p", "a", "-n", "1", "--shortlist", "f32"}), 1);
+  CHECK(contains(error, "shortlist"));
+  CHECK(contains(error, "f32"));
+  error_of(call({"run", tiny_model(), "-p", "a", "--shortlist", "five"}), 2);
+}
+
 TEST_CASE("seeds, threads and tiers") {
   const std::vector<std::string> base = {
       "-p", "Alice was beginning", "-n", "24", "--temp", "1.5", "--top-k", "0", "--top-p", "1"};
@@ -52,6 +59,7 @@ TEST_CASE("seeds, threads and tiers") {
   CHECK(with({"--seed", "7", "-t", "1"}) == first);
   CHECK(with({"--seed", "7", "-t", "2"}) == first);
   CHECK(with({"--seed", "7", "--lookup", "4"}) == first);
+  CHECK(with({"--seed", "7", "--top-k", "30", "--shortlist", "int5g32"}) == with({"--seed", "7", "--top-k", "30"}));
   CHECK(with({"--seed", "8"}) != first);
   CHECK(with({}) == with({"--seed", "0"}));
   const std::string greedy = with({"--greedy", "-t", "1"});

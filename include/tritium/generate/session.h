@@ -26,7 +26,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;  ///< text that ends the answer and is not part of it
   bool ignore_eos = false;        ///< go on past the ids that end a text
-  std::size_t lookup = 0;   ///< tokens to guess at a time from the text itself; 0: none
+  std::size_t lookup = 0;         ///< tokens to guess at a time from the text itself; 0: none
   std::size_t drafted = 0;  ///< tokens to guess at a time with the draft, where there is nothing to look up; 0: none
   /// Asked between batches and tokens; true ends the generation as cancelled.
   std::function<bool()> cancelled;
@@ -129,7 +129,9 @@ class Session {
     if (options.drafted != 0) TRITIUM_TRY(draft_->read(prompt, options.cancelled));
     const auto decoding = std::chrono::steady_clock::now();
     stats.prompt_seconds = seconds(decoding - start);
+    decoder_->only_largest(sampler.decisive());
     auto finish = decode(sampler, options, emit, stats);
+    decoder_->only_largest(0);
     Status dropped = drop_guesses();
     TRITIUM_ASSIGN(stats.finish, std::move(finish));
     TRITIUM_TRY(std::move(dropped));

@@ -14,6 +14,7 @@
 #include "tritium/model/moe.h"
 #include "tritium/model/per_layer_input.h"
 #include "tritium/model/rope.h"
+#include "tritium/model/shortlist.h"
 #include "tritium/model/stopwatch.h"
 #include "tritium/model/streams.h"
 
@@ -74,6 +75,7 @@ class Decoder {
       TRITIUM_ASSIGN(d->delta_net_, DeltaNet::create(spec, batch));
       TRITIUM_ASSIGN(d->streams_, Streams::create(spec, batch));
       TRITIUM_ASSIGN(d->per_layer_input_, PerLayerInput::create(spec, batch));
+      TRITIUM_ASSIGN(d->shortlist_, Shortlist::create(model.weights.shortlist, executor.n_threads));
       TRITIUM_ASSIGN(d->laurel_, Array<float>::allocate(spec.laurel_rank == 0 ? 0 : batch * spec.hidden));
       TRITIUM_ASSIGN(d->laurel_mid_, Array<float>::allocate(batch * spec.laurel_rank));
       for (const RopeSpec& rope : spec.ropes) {
@@ -98,6 +100,10 @@ class Decoder {
   [[nodiscard]] OpContext& ops() { return workspace_->context(); }
   /// Adds the times of every forward pass from now on to `times`, which must outlive them; null ends it.
   void measure_into(RegionTimes* times) { times_ = times; }
+
+  /// Of the logits of a single row only the `n` largest need to be exact from now on; all others may be any value below
+  /// them. 0: all. Without a shortlist (LoadOptions::shortlist) all are anyway.
+  void only_largest(std::size_t n) { largest_ = n; }
 
   /// Forgets positions from `position` on. False when that cannot be undone (a windowed layer no longer holds what they
   /// would need, a recurrent layer keeps no history): the caller then starts again from 0.
@@ -590,10 +596,12 @@ class Decoder {
       append_output(outputs_, model_.weights.embedding.matrix(), y);
     }
     const std::size_t skip = rows_ - n;
-    workspace_->project(
-        n, spec.hidden,
-        [&](std::size_t r, float* out) { normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out); },
-        outputs_, true);
+    const auto row = [&](std::size_t r, float* out) {
+      normalize(model_.weights.output_norm, h(skip + r), spec.hidden, out);
+    };
+    const bool few = n == 1 && largest_ != 0 && shortlist_.any();
+    if (!few || !shortlist_.run(*workspace_, outputs_.front(), largest_, row))
+      workspace_->project(n, spec.hidden, row, outputs_, true);
     std::atomic<bool> finite{true};
     const std::size_t threads = ops().n_threads();
     ops().executor().run([&](std::size_t t) {
@@ -643,6 +651,8 @@ class Decoder {
   DeltaNet delta_net_;
   Streams streams_;
   PerLayerInput per_layer_input_;
+  Shortlist shortlist_;
+  std::size_t largest_ = 0;  // logits that must be exact; 0: all
   std::vector<Rope> ropes_;
   std::vector<MatmulOutput> outputs_;
   std::size_t max_batch_ = 0;

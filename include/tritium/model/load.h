@@ -25,6 +25,9 @@ struct LoadOptions {
   std::optional<PackFormat> weights;
   /// Format of the output head; empty: keep.
   std::optional<PackFormat> head;
+  /// Format of a narrower copy of the head that finds the largest logits (model/shortlist.h); empty: none. It takes memory of its own
+  /// and serves Decoder::only_largest().
+  std::optional<PackFormat> shortlist;
   /// The reference path: with `weights` and `head` f32, BitLinears keep their ternary weights and int8 activations.
   bool exact = false;
   /// Rotates the model into a basis in which few bits lose less (QuaRot): norms are folded into the matrices behind them, the
@@ -63,6 +66,7 @@ class Loader {
     TRITIUM_ASSIGN(ModelSpec spec, read_spec());
     TRITIUM_ASSIGN(std::unique_ptr<Model> model, load_as(std::move(spec), true));
     TRITIUM_TRY(refuse_leftovers());
+    TRITIUM_TRY(load_shortlist(*model));
     TRITIUM_TRY(checkpoint_.check_unchanged());
     return model;
   }
@@ -164,6 +168,18 @@ class Loader {
   };
 
   [[nodiscard]] bool is_gguf() const { return checkpoint_.kind() == Checkpoint::Kind::gguf; }
+
+  Status load_shortlist(Model& model) const {
+    if (!options_.shortlist) return {};
+    if (model.spec.logit_cap != 0.0f) {  // a cap brings large logits together, those below the list too
+      return make_error(Errc::unsupported, "a shortlist for this family", printable_path(checkpoint_.path()),
+                        "logits without a cap", std::to_string(model.spec.logit_cap));
+    }
+    Weights& w = model.weights;
+    const PackedMatrix& head = w.head ? w.head.parts.front() : w.embedding.matrix();
+    TRITIUM_ASSIGN(w.shortlist, make_shortlist(head, *options_.shortlist, executor_));
+    return {};
+  }
 
   Result<ModelSpec> read_spec() const {
     if (is_gguf()) return family_.from_gguf(*checkpoint_.gguf());

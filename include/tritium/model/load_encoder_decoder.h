@@ -36,6 +36,9 @@ inline Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkp
       return make_error(Errc::unsupported, "unsupported model architecture", printable_path(checkpoint.path()),
                         "an encoder-decoder: mu or t5gemma", "another");
     }
+    if (options.shortlist)
+      return make_error(Errc::unsupported, "a shortlist for this family", printable_path(checkpoint.path()),
+                        "a decoder-only model", family->name);
     TRITIUM_ASSIGN(const JsonObject config,
                    JsonObject::of(*checkpoint.config(), printable_path(checkpoint.path()) + "/config.json"));
     TRITIUM_ASSIGN(EncoderDecoderSpec both, family->from_config(config));

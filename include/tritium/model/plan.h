@@ -150,6 +150,11 @@ inline Result<ModelPlan> plan_model(const Checkpoint& checkpoint, const LoadOpti
       plan.packed_bytes += tensor.bytes;
       plan.mapped_bytes += tensor.mapped_bytes;
     }
+    if (options.shortlist) {
+      plan.packed_bytes +=
+          div_up(plan.spec.vocab, kPanelRows) * info(*options.shortlist).panel_bytes(plan.spec.hidden) +
+          plan.spec.vocab * sizeof(float);
+    }
     return plan;
   });
 }

@@ -108,6 +108,12 @@ struct LayerWeights {
   float out_scale = 1.0f;  ///< multiplies the residual stream behind the layer
 };
 
+/// A narrower copy of the head, and how far its outputs can be from the head's own: see model/shortlist.h.
+struct ShortlistWeights {
+  PackedMatrix coarse;  ///< (vocab, hidden)
+  Array<float> reach;   ///< (vocab, padded to whole panels): |c_i - y_i| <= reach_i |x|
+};
+
 struct Weights {
   EmbeddingTable embedding;  ///< (vocab, hidden); packed when it is the head too
   std::vector<LayerWeights> layers;
@@ -118,6 +124,7 @@ struct Weights {
   Linear per_layer_projection;                           ///< (layers * per_layer_dim, hidden)
   Norm per_layer_norm;                                   ///< (per_layer_dim)
   std::vector<Linear> stream_project, stream_unproject;  ///< (hidden, hidden) for each stream but the first
+  ShortlistWeights shortlist;                            ///< empty: every logit is computed
   std::size_t experts_per_token = 0;
   /// Calls f(matrix) for every packed matrix that there is.
   template <class F>
@@ -128,6 +135,7 @@ struct Weights {
     for (const EmbeddingTable* table : {&embedding, &per_layer_embedding}) {
       if (!table->matrix().empty()) f(table->matrix());
     }
+    if (!shortlist.coarse.empty()) f(shortlist.coarse);
     visit_linear(head);
     visit_linear(per_layer_projection);
     for (const std::vector<Linear>* streams : {&stream_project, &stream_unproject}) {
@@ -170,9 +178,12 @@ struct Weights {
     TRITIUM_TRY(embedding.check_unchanged());
     return per_layer_embedding.check_unchanged();
   }
-  /// Bytes of every matrix that one token reads: layers and head.
+  /// Bytes of every matrix that one token reads: layers and head, of a shortlisted head its copy.
   [[nodiscard]] std::size_t bytes_per_token() const {
-    std::size_t bytes = (head ? head.bytes() : embedding.matrix().bytes()) + per_layer_projection.bytes();
+    std::size_t bytes = (!shortlist.coarse.empty() ? shortlist.coarse.bytes()
+                         : head                    ? head.bytes()
+                                                   : embedding.matrix().bytes()) +
+                        per_layer_projection.bytes();
     for (const std::vector<Linear>* streams : {&stream_project, &stream_unproject}) {
       for (const Linear& linear : *streams) bytes += linear.bytes();
     }

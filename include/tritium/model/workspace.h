@@ -95,6 +95,31 @@ class Workspace {
     }
   }
 
+  /// Some panels of one output for a single row, with the bits that project() gives them: panels_of(t) names those of
+  /// thread t. As with `fine` there.
+  template <class Row, class Panels>
+  void project_panels(std::size_t k, Row&& row, const MatmulOutput& output, Panels&& panels_of) {
+    TRITIUM_ASSUME(k <= max_k_);
+    const ActivationRows::Forms forms = ActivationRows::Forms::of({&output, 1}, 2);
+    const MatmulFn kernel = kernels().matmul[static_cast<std::size_t>(output.w->format())];
+    std::atomic<std::size_t> bytes{0};
+    context_.executor().run([&](std::size_t t) {
+      const std::span<const std::uint32_t> panels = panels_of(t);
+      if (panels.empty()) return;
+      own_[t].bind(1, k, forms.parts);
+      own_[t].produce(kernels(), 0, forms, row);
+      const MatmulArgs args = detail::matmul_args(own_[t].view(), output, 0, 1);
+      for (std::size_t i = 0; i < panels.size();) {
+        std::size_t end = i + 1;
+        while (end < panels.size() && panels[end] == panels[end - 1] + 1) ++end;
+        kernel(args, panels[i], panels[end - 1] + std::size_t{1}, context_.scratch(t));
+        i = end;
+      }
+      bytes.fetch_add(panels.size() * output.w->panel_bytes(), std::memory_order_relaxed);
+    });
+    weight_bytes_ += bytes.load();
+  }
+
  private:
   explicit Workspace(OpContext context) : context_(std::move(context)) {}
 
