@@ -14,6 +14,7 @@ tritium::Result<int> detokenize(const DetokenizeOptions& options);
 tritium::Result<int> logits(const LogitsOptions& options);
 tritium::Result<int> perplexity(const PerplexityOptions& options);
 tritium::Result<int> quantize(const QuantizeOptions& options);
+tritium::Result<int> pack(const PackOptions& options);
 tritium::Result<int> inspect(const InspectOptions& options);
 tritium::Result<int> bench(const BenchOptions& options);
 tritium::Result<int> isa(const ListOptions& options);

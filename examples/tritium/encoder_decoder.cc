@@ -4,6 +4,7 @@
 #include "console.h"
 #include "engine.h"
 #include "loading.h"
+#include "packed.h"
 #include "tritium/model/load_encoder_decoder.h"
 
 namespace cli {
@@ -25,10 +26,14 @@ Result<std::unique_ptr<PairEngine>> PairEngine::open(const tritium::Checkpoint& 
   std::unique_ptr<PairEngine> engine(new PairEngine);
   TRITIUM_ASSIGN(engine->pool_,
                  tritium::ThreadPool::create(options.threads == 0 ? tritium::available_cpus() : options.threads));
+  TRITIUM_ASSIGN(CacheUse packed, CacheUse::open(options.cache, checkpoint, load));
   Progress progress("loading");
   load.progress = [&](std::size_t done, std::size_t total) { progress.update(done, total); };
-  TRITIUM_ASSIGN(engine->model_, tritium::load_encoder_decoder(checkpoint, load, engine->pool_->executor()));
+  TRITIUM_ASSIGN(engine->model_, packed.run(load, [&] {
+    return tritium::load_encoder_decoder(checkpoint, load, engine->pool_->executor());
+  }));
   progress.clear();
+  TRITIUM_TRY(packed.keep(checkpoint, load));
   for (const auto& [model, n, name] : {std::tuple(engine->model_.encoder.get(), source, "--tokens"),
                                        std::tuple(engine->model_.decoder.get(), context, "--decoder-tokens")}) {
     if (n <= model->spec.context) continue;

@@ -7,6 +7,7 @@
 #include "loading.h"
 #include "memory.h"
 #include "model_folder.h"
+#include "packed.h"
 #include "signals.h"
 #include "text_side.h"
 #include "tritium/model/plan.h"
@@ -94,6 +95,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const Com
                                tritium::printable_path(path), "a model without an encoder",
                                "an encoder-decoder of family " + *family + ", which logits runs");
   }
+  TRITIUM_ASSIGN(CacheUse packed, CacheUse::open(options.cache, checkpoint, load));
   TRITIUM_ASSIGN(const tritium::ModelPlan plan, tritium::plan_model(checkpoint, load));
   const std::size_t most = plan.spec.context;
   if (options.ctx > most) {
@@ -117,8 +119,10 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const Com
   {
     Progress progress("loading");
     load.progress = [&](std::size_t done, std::size_t total) { progress.update(done, total); };
-    TRITIUM_ASSIGN(engine->model_, tritium::load_model(checkpoint, load, engine->executor()));
+    TRITIUM_ASSIGN(engine->model_,
+                   packed.run(load, [&] { return tritium::load_model(checkpoint, load, engine->executor()); }));
   }
+  TRITIUM_TRY(packed.keep(checkpoint, load));
   TRITIUM_TRY(engine->check_unchanged());
   return engine;
 }
@@ -129,7 +133,10 @@ Status Engine::set_threads(std::size_t n) {
   return {};
 }
 
-Status Engine::check_unchanged() const { return unchanged(*checkpoint_); }
+Status Engine::check_unchanged() const {
+  TRITIUM_TRY(unchanged(*checkpoint_));
+  return model_->weights.panels == nullptr ? Status() : model_->weights.panels->check_unchanged();
+}
 
 Status Engine::check_fits(std::size_t tokens) const {
   const std::size_t most = std::min(context_, model_->spec.context);

@@ -136,6 +136,11 @@ class Command {
              "Find the likeliest tokens with a copy of the head in this format, and compute only theirs exactly: the same "
              "text, faster where the head is most of the model",
              "FORMAT"));
+    add(file(
+            "--cache", c.cache,
+            "Packed weights of this model, see 'tritium pack': mapped where they fit, made where there are none; auto: "
+            "beside the model")
+            ->type_name("FILE|auto"));
     add(choice<Kv>("--kv,--cache-type-k,--cache-type-v", c.kv,
                    {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"q8_0", Kv::int8}},
                    "Type of cached keys and values (default f16)"));
@@ -357,6 +362,21 @@ class CommandLine {
       c.run([this] { return quantize(quantize_); });
     }
     {
+      Command& c =
+          add(app, "pack", "Write the packed weights of a model to a file, which --cache maps instead of packing",
+              "tritium pack demo:smollm2-135m");
+      c.model(pack_.model);
+      c.file("OUT", pack_.out, "The file to write (default: beside the model, NAME.tritium)");
+      c.common(pack_.common, false);
+      for (const char* option : {"--threads", "--weights", "--head", "--acts", "--exact"})
+        c.app()->get_option(option)->group("Common options");
+      c.run([this] {
+        if (!pack_.common.cache.empty())
+          wrong_usage("--cache", "no cache for pack, which writes one", pack_.common.cache);
+        return pack(pack_);
+      });
+    }
+    {
       Command& c = add(app, "inspect", "What a model file holds and what it will be packed to; no weights are loaded",
                        "tritium inspect demo:gemma3-270m --tensors");
       c.model(inspect_.model);
@@ -447,6 +467,7 @@ class CommandLine {
   LogitsOptions logits_;
   PerplexityOptions perplexity_;
   QuantizeOptions quantize_;
+  PackOptions pack_;
   InspectOptions inspect_;
   BenchOptions bench_;
   TemplateOptions template_;

@@ -19,6 +19,7 @@ struct CommonOptions {
   std::string weights = "keep";
   std::string head = "keep";
   std::string shortlist;  ///< empty: none
+  std::string cache;      ///< a packed cache, or "auto"; empty: none
   Kv kv = Kv::f16;
   Acts acts = Acts::automatic;
   bool exact = false;
@@ -105,6 +106,12 @@ struct QuantizeOptions {
   std::string out;
   std::string to;
   bool verbose = false;
+};
+
+struct PackOptions {
+  CommonOptions common;
+  std::string model;
+  std::string out;  ///< empty: beside the model
 };
 
 struct InspectOptions {

@@ -19,6 +19,7 @@ std::vector<std::vector<std::string>> commands_on(const std::string& model, cons
           {"logits", model, "--tokens", "1,2", "--out", folder / "l.npy"},
           {"perplexity", model, "-f", folder / "text.txt"},
           {"quantize", model, folder / "o.gguf", "--to", "q8_0"},
+          {"pack", model, folder / "o.tritium"},
           {"inspect", model},
           {"bench", model, "-p", "2", "-n", "2", "-r", "1"},
           {"template", model, "--messages", folder / "messages.json"}};

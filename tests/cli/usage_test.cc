@@ -6,7 +6,7 @@
 namespace {
 
 const std::vector<std::string> kCommands = {"run",        "chat",     "tokenize", "detokenize", "logits",
-                                            "perplexity", "quantize", "inspect",  "bench",      "isa",
+                                            "perplexity", "quantize", "pack",     "inspect",    "bench",      "isa",
                                             "selftest",   "formats",  "template", "models"};
 
 }  // namespace

@@ -97,6 +97,17 @@ class Checkpoint {
     return gguf_.has_value() ? gguf_->file_of(tensor.data) : safetensors_->file_of(tensor.data);
   }
 
+  /// Every file that tensors are read from: the parts of a GGUF file, the shards of a folder.
+  [[nodiscard]] std::vector<const MappedFile*> files() const {
+    std::vector<const MappedFile*> files;
+    if (gguf_.has_value()) {
+      for (const auto& file : gguf_->files()) files.push_back(file.get());
+    } else {
+      for (const SafetensorsFile& file : safetensors_->files()) files.push_back(file.file().get());
+    }
+    return files;
+  }
+
   /// All tensors that this build can compute with; in the order of the file (GGUF) or of their names (safetensors).
   [[nodiscard]] std::span<const TensorSource> tensors() const { return tensors_; }
   /// Null when there is no such tensor, or it has a dtype that nothing computes with: require() tells them apart.

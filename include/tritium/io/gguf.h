@@ -635,6 +635,8 @@ class GgufFile {
   [[nodiscard]] bool is_read_from(std::string_view path) const {
     return std::any_of(files_.begin(), files_.end(), [&](const auto& file) { return file->is_at(path); });
   }
+  /// All parts in their order; none for a view.
+  [[nodiscard]] std::span<const std::shared_ptr<const MappedFile>> files() const { return files_; }
   /// The file that holds a tensor's bytes, for who needs them longer than this object lives; null for a view.
   [[nodiscard]] std::shared_ptr<const MappedFile> file_of(const std::byte* data) const {
     for (const auto& file : files_) {

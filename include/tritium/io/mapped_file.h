@@ -254,6 +254,8 @@ class MappedFile {
     return std::less_equal<>()(bytes().data(), byte) && std::less<>()(byte, bytes().data() + bytes().size());
   }
   [[nodiscard]] std::string_view path() const { return path_ == nullptr ? std::string_view() : *path_; }
+  /// When the file had last been written into as it was opened.
+  [[nodiscard]] timespec modified() const { return modified_; }
 
   /// Whether the opened file still has the size and modification time that it had. A file that was replaced by rename
   /// is unchanged: the old one lives on behind the descriptor. Errors: io ("file changed while in use").
@@ -336,6 +338,16 @@ inline void drop_mapped_pages(std::span<const std::byte> bytes) {
   const auto begin = round_up(reinterpret_cast<std::uintptr_t>(bytes.data()), page);
   const auto end = (reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size()) / page * page;
   if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+/// Asks the system to read `bytes` of a mapped file in the background, all of which will be needed soon.
+inline void prefetch_mapped_pages(std::span<const std::byte> bytes) {
+  const char* path = nullptr;
+  if (bytes.empty() || !find_mapping(bytes.data(), &path)) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data()) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size();
+  (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
 }
 
 TRITIUM_NAMESPACE_END

@@ -16,6 +16,7 @@
 #include "tritium/format/ternary_quantize.h"
 #include "tritium/model/decoder.h"
 #include "tritium/model/families.h"
+#include "tritium/model/packed_cache.h"
 #include "tritium/ops/selftest.h"
 
 TRITIUM_NAMESPACE_BEGIN
@@ -33,11 +34,46 @@ struct LoadOptions {
   /// Rotates the model into a basis in which few bits lose less (QuaRot): norms are folded into the matrices behind them, the
   /// residual stream, values and the MLP's middle are turned by Hadamard blocks. The same function, other weights.
   bool rotate = false;
+  /// Panels that were packed before, of the same files and with the same weights, head, exact and rotate: mapped, not packed.
+  std::shared_ptr<const PackedCache> cache;
+  /// Where given, is told of every matrix that the model gets, for write_packed_cache().
+  PackedRecord* record = nullptr;
   /// Called after each matrix with the bytes packed so far and in all; not from several threads at once.
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
 
+/// What the panels of a checkpoint depend on. Errors: io, out_of_memory.
+inline Result<PackedOrigin> packed_origin(const Checkpoint& checkpoint, const LoadOptions& options) {
+  return no_throw([&]() -> Result<PackedOrigin> {
+    PackedOrigin origin{{}, options.weights, options.head, options.exact, options.rotate};
+    TRITIUM_ASSIGN(origin.files, detail::packed_sources(checkpoint));
+    return origin;
+  });
+}
+
+/// Keeps what `record` got while `checkpoint` was loaded with `options`; the loaded model must still be there.
+/// Errors: invalid_argument (the output is the checkpoint), io, cancelled.
+inline Status write_packed_cache(std::string_view path, const Checkpoint& checkpoint, const LoadOptions& options,
+                                 const PackedRecord& record, const std::function<bool()>& cancelled = {}) {
+  return no_throw([&]() -> Status {
+    if (checkpoint.is_read_from(path)) {
+      return make_error(Errc::invalid_argument, "the output is the input", printable_path(path), "another file",
+                        "a file of the model");
+    }
+    TRITIUM_ASSIGN(const PackedOrigin origin, packed_origin(checkpoint, options));
+    TRITIUM_TRY(checkpoint.check_unchanged());
+    return record.write(path, origin, cancelled);
+  });
+}
+
 namespace detail {
+
+/// Whether options.cache, where there is one, was made of this checkpoint under these options.
+inline Status check_packed_cache(const Checkpoint& checkpoint, const LoadOptions& options) {
+  if (options.cache == nullptr) return {};
+  TRITIUM_ASSIGN(const PackedOrigin origin, packed_origin(checkpoint, options));
+  return options.cache->check_origin(origin);
+}
 
 /// The stored bytes from the first of a matrix's rows to the last, wherever in a fused tensor they are.
 inline std::span<const std::byte> stored_bytes(const StoredMatrix& w) {
@@ -63,6 +99,7 @@ class Loader {
         used_(checkpoint.tensors().size(), false) {}
 
   Result<std::unique_ptr<Model>> load() {
+    TRITIUM_TRY(check_packed_cache(checkpoint_, options_));
     TRITIUM_ASSIGN(ModelSpec spec, read_spec());
     TRITIUM_ASSIGN(std::unique_ptr<Model> model, load_as(std::move(spec), true));
     TRITIUM_TRY(refuse_leftovers());
@@ -87,6 +124,7 @@ class Loader {
     TRITIUM_TRY(read_divisors(spec));
     for (const TensorSource& tensor : checkpoint_.tensors()) total_ += tensor.bytes;
     Weights& weights = model->weights;
+    if (options_.cache != nullptr) weights.panels = {options_.cache, &options_.cache->file()};
 
     TRITIUM_ASSIGN(const Bound embedding, bind(Role::token_embedding, 0, {spec.vocab, spec.hidden}));
     if (spec.vocab == 0) spec.vocab = embedding.weight->rows();  // GGUF says it by the tensor
@@ -117,11 +155,11 @@ class Loader {
     } else if (spec.bidirectional) {  // an encoder has no head
       TRITIUM_ASSIGN(weights.embedding, keep_rows(*embedding.weight, table));
     } else if (spec.tied_head) {
-      TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, options_.head.value_or(keep_format(table))));
+      TRITIUM_ASSIGN(weights.embedding, pack_stored({table}, options_.head ? *options_.head : keep(table)));
     } else {
       TRITIUM_ASSIGN(weights.embedding, keep_rows(*embedding.weight, table));
       TRITIUM_ASSIGN(const StoredMatrix own, stored(*head.weight));
-      TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({own}, options_.head.value_or(keep_format(own))));
+      TRITIUM_ASSIGN(PackedMatrix packed, pack_stored({own}, options_.head ? *options_.head : keep(own)));
       weights.head.parts.push_back(std::move(packed));
       if (head.bias != nullptr) {
         TRITIUM_ASSIGN(weights.head.bias,
@@ -131,8 +169,10 @@ class Loader {
     return model;
   }
 
-  /// What another loader of the same checkpoint has taken is not left over.
+  /// What another loader of the same checkpoint has taken is not left over, and a cache goes on behind it.
   void adopt(const Loader& other) {
+    next_packed_ = other.next_packed_;
+    next_choice_ = other.next_choice_;
     for (std::size_t i = 0; i < used_.size(); ++i) used_[i] = used_[i] || other.used_[i];
   }
 
@@ -146,7 +186,7 @@ class Loader {
       return make_error(Errc::unsupported, "the file has a tensor that this family does not use",
                         where(checkpoint_.tensors()[i]), "a tensor of " + std::string(family_.name), "another");
     }
-    return {};
+    return options_.cache == nullptr ? Status() : options_.cache->check_used_up(next_packed_, next_choice_);
   }
 
  private:
@@ -383,6 +423,7 @@ class Loader {
 
   /// BitNet's own rounding of a float tensor: one scale for all of it.
   Status round_online(Matrix& matrix, std::size_t n, std::size_t k) {
+    if (options_.cache != nullptr) return stand_in(matrix, {TensorType::u8, nullptr, n, k, nullptr, 1.0f, n});
     TRITIUM_ASSIGN(const Array<float> values, decode_all(matrix.stored));
     TRITIUM_ASSIGN(Array<std::uint8_t> codes, Array<std::uint8_t>::allocate(n * k));
     float scale = 0;
@@ -393,6 +434,7 @@ class Loader {
 
   /// Floats that somebody rounded before: their codes and the one magnitude they have.
   Status recognise_ternary(Matrix& matrix, std::size_t n, std::size_t k) {
+    if (options_.cache != nullptr) return stand_in(matrix, {TensorType::u8, nullptr, n, k, nullptr, 1.0f, n});
     TRITIUM_ASSIGN(const Array<float> values, decode_all(matrix.stored));
     const Result<float> scale = ternary_scale(values.data(), n * k);
     if (!scale.ok()) return Error{Errc::unsupported, where(*matrix.bound.weight) + ": " + scale.error().message};
@@ -400,6 +442,12 @@ class Loader {
     for (std::size_t i = 0; i < n * k; ++i)
       codes[i] = static_cast<std::uint8_t>(values[i] == 0.0f ? 1 : values[i] > 0.0f ? 2 : 0);
     return replace_by_codes(matrix, codes, *scale, n, k);
+  }
+
+  /// Type and shape of weights that only packing would read: what a cache holds is not computed.
+  static Status stand_in(Matrix& matrix, const StoredMatrix& shape) {
+    matrix.stored = shape;
+    return {};
   }
 
   static Result<Array<float>> decode_all(const StoredMatrix& stored) {
@@ -532,6 +580,7 @@ class Loader {
         role == Role::attn_q || role == Role::attn_k || role == Role::attn_v || role == Role::attn_qkv;
     const bool reads_ffn = role == Role::ffn_gate || role == Role::ffn_up || role == Role::ffn_gate_up;
     const LayerSpec& l = spec_->layers[layer];
+    if (options_.cache != nullptr) return stand_in(matrix, {TensorType::f32, nullptr, n, k});
     TRITIUM_ASSIGN(Array<float> values, decode_all(matrix.stored));
     if (reads_attn || reads_ffn) {
       TRITIUM_ASSIGN(const Array<float> fold, norm_to_fold(reads_attn ? Role::attn_norm : Role::ffn_norm, layer));
@@ -587,6 +636,10 @@ class Loader {
   Status pack_rotated_ends(ModelSpec& spec, const StoredMatrix& table, const Bound& head, Weights& weights) {
     const auto rotated = [&](const StoredMatrix& source, const Array<float>* fold) -> Result<Matrix> {
       Matrix matrix;
+      if (options_.cache != nullptr) {
+        TRITIUM_TRY(stand_in(matrix, {TensorType::f32, nullptr, source.rows, source.cols}));
+        return matrix;
+      }
       TRITIUM_ASSIGN(Array<float> values, decode_all(source));
       for (std::size_t r = 0; r < source.rows; ++r) {
         float* row = values.data() + r * source.cols;
@@ -619,6 +672,7 @@ class Loader {
   Result<PackedMatrix> pack_stored(std::span<const StoredMatrix> parts, PackFormat format, bool interleaved = false) {
     TRITIUM_ASSIGN(const IsaChoice isa, active_isa());
     TRITIUM_TRY(self_test_once(*kernel_table(isa.tier), {&format, 1}));  // a kernel that is wrong must not talk
+    if (options_.cache != nullptr) return take_packed(parts, format, interleaved);
     Result<PackedMatrix> packed = pack(parts.data(), parts.size(), format, interleaved, executor_, drop_mapped_pages);
     if (!packed.ok()) {
       for (const TensorSource& t : checkpoint_.tensors()) {
@@ -626,12 +680,34 @@ class Loader {
       }
       return packed;
     }
-    for (const StoredMatrix& part : parts) {
-      drop_mapped_pages(stored_bytes(part));
-      done_ += part.row_bytes() * part.rows / (part.bitnet_rows == 0 ? 1 : 4);
-    }
-    if (options_.progress) options_.progress(std::min(done_, total_), total_);
+    for (const StoredMatrix& part : parts) drop_mapped_pages(stored_bytes(part));
+    if (options_.record != nullptr) options_.record->add(*packed);
+    report_progress(parts);
     return packed;
+  }
+
+  /// The next matrix of the cache, if it is the one that pack_stored() would make.
+  Result<PackedMatrix> take_packed(std::span<const StoredMatrix> parts, PackFormat format, bool interleaved) {
+    std::size_t n = 0;
+    for (const StoredMatrix& part : parts) n += part.rows;
+    if (interleaved) n = parts[0].rows;
+    TRITIUM_ASSIGN(PackedMatrix packed, options_.cache->matrix(next_packed_++, format, n, parts[0].cols, interleaved));
+    if (options_.record != nullptr) options_.record->add(packed);
+    report_progress(parts);
+    return packed;
+  }
+
+  void report_progress(std::span<const StoredMatrix> parts) {
+    for (const StoredMatrix& part : parts) done_ += part.row_bytes() * part.rows / (part.bitnet_rows == 0 ? 1 : 4);
+    if (options_.progress) options_.progress(std::min(done_, total_), total_);
+  }
+
+  /// keep_format(). Where that takes a look at the weights, a cache has the answer.
+  PackFormat keep(const StoredMatrix& w) {
+    if (w.type != TensorType::tq1_0 && w.type != TensorType::tq2_0) return keep_format(w);
+    const PackFormat kept = options_.cache != nullptr ? options_.cache->choice(next_choice_++) : keep_format(w);
+    if (options_.record != nullptr) options_.record->add_choice(kept);
+    return kept;
   }
 
   /// A table that is only looked up.
@@ -643,10 +719,10 @@ class Loader {
   }
 
   /// BitLinears stay ternary in the exact path: their integers are the model.
-  [[nodiscard]] PackFormat layer_format(const StoredMatrix& w) const {
-    const PackFormat keep = keep_format(w);
-    if (!options_.weights || (options_.exact && keep == PackFormat::ternary2)) return keep;
-    return *options_.weights;
+  [[nodiscard]] PackFormat layer_format(const StoredMatrix& w) {
+    if (options_.weights && !options_.exact) return *options_.weights;
+    const PackFormat kept = keep(w);
+    return options_.weights && kept != PackFormat::ternary2 ? *options_.weights : kept;
   }
 
   /// Matrices below each other, neighbours of one format in one PackedMatrix.
@@ -1067,6 +1143,8 @@ class Loader {
   TernaryScale ternary_ = TernaryScale::none;
   const ModelSpec* spec_ = nullptr;  ///< of the stack being loaded
   bool keep_norms_ = false;
+  std::size_t next_packed_ = 0;  ///< in the cache
+  std::size_t next_choice_ = 0;
   std::size_t n_layers_ = 0;
   std::size_t draft_layers_ = 0;
   std::size_t done_ = 0;

@@ -42,6 +42,7 @@ inline Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkp
     TRITIUM_ASSIGN(const JsonObject config,
                    JsonObject::of(*checkpoint.config(), printable_path(checkpoint.path()) + "/config.json"));
     TRITIUM_ASSIGN(EncoderDecoderSpec both, family->from_config(config));
+    TRITIUM_TRY(detail::check_packed_cache(checkpoint, options));
     Family encoder_family{};
     encoder_family.name = family->name;
     encoder_family.hf_names = both.encoder_names;

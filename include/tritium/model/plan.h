@@ -82,9 +82,10 @@ inline PackFormat planned_format(const PlannedTensor& tensor, const ModelSpec& s
   const Role role = *tensor.role;
   const bool embedding = role == Role::token_embedding;
   const bool bit_linear = !embedding && role != Role::output && role != Role::router && role != Role::shared_router;
-  const PackFormat keep = bit_linear && (source.type == TensorType::u8 || spec.ternary == TernaryScale::online)
-                              ? PackFormat::ternary2
-                              : keep_format(StoredMatrix{source.type, source.data, source.rows(), source.cols()});
+  const PackFormat keep =
+      bit_linear && (source.type == TensorType::u8 || spec.ternary == TernaryScale::online) ? PackFormat::ternary2
+      : options.cache != nullptr ? keep_format(source.type)  // no look at the weights: a size at most
+                                 : keep_format(StoredMatrix{source.type, source.data, source.rows(), source.cols()});
   const PackFormat end = !options.rotate ? keep : options.exact ? PackFormat::f32 : PackFormat::f16;
   if (embedding && !spec.tied_head) return end;
   if (embedding || role == Role::output) return options.head.value_or(end);

@@ -126,6 +126,7 @@ struct Weights {
   std::vector<Linear> stream_project, stream_unproject;  ///< (hidden, hidden) for each stream but the first
   ShortlistWeights shortlist;                            ///< empty: every logit is computed
   std::size_t experts_per_token = 0;
+  std::shared_ptr<const MappedFile> panels;  ///< the packed cache that matrices are views into; null: none
   /// Calls f(matrix) for every packed matrix that there is.
   template <class F>
   void visit(F&& f) const {
@@ -175,6 +176,7 @@ struct Weights {
   }
   /// Whether the files that tables are still read from are as they were. Errors: io ("file changed while in use").
   [[nodiscard]] Status check_unchanged() const {
+    if (panels != nullptr) TRITIUM_TRY(panels->check_unchanged());
     TRITIUM_TRY(embedding.check_unchanged());
     return per_layer_embedding.check_unchanged();
   }
