@@ -3,6 +3,8 @@
 
 #include "tritium/model/embedding_table.h"
 
+#include <unistd.h>
+
 #include <fstream>
 #include <random>
 
@@ -52,7 +54,31 @@ std::size_t packed_in(const Model& model) {
   return bytes;
 }
 
+/// Bytes of files that are mapped into this process and in memory.
+std::size_t resident_file_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t all = 0, resident = 0, shared = 0;
+  statm >> all >> resident >> shared;
+  REQUIRE(shared != 0);
+  return shared * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
+
+TEST_CASE("a table of which many rows are read does not become resident", "[embedding]") {
+  const TemporaryFolder folder;
+  constexpr std::size_t kRows = 32768;
+  constexpr std::size_t kCols = 1024;
+  write_file(folder / "table", std::string(kRows * kCols * 2, '\0'));  // 64 MiB
+  const auto file = std::make_shared<const MappedFile>(value_of(MappedFile::open(folder / "table")));
+  REQUIRE(file->mapped());
+  const EmbeddingTable table =
+      value_of(EmbeddingTable::of_rows({TensorType::bf16, file->bytes().data(), kRows, kCols}, file, "table"));
+  std::vector<float> row(kCols);
+  const std::size_t before = resident_file_bytes();
+  for (std::size_t r = 0; r < kRows; r += 8) require_ok(table.decode_row(r, row.data()));
+  CHECK(resident_file_bytes() <= before + (std::size_t{4} << 20));
+}
 
 TEST_CASE("rows in a file decode to the bits of packed ones, for every type that weights have", "[embedding]") {
   const TemporaryFolder folder;

@@ -6,6 +6,7 @@
 // process. Both give the same values. The table shares the ownership of its file, so the Checkpoint may go.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -69,6 +70,7 @@ class EmbeddingTable {
       return {};
     }
     const Status done = detail::load_row(rows_, row, out);
+    if (file_ != nullptr) forget(row);
     if (done.ok()) return {};
     return Error{done.error().code, name_ + ": " + done.error().message};
   }
@@ -77,6 +79,17 @@ class EmbeddingTable {
   [[nodiscard]] Status check_unchanged() const { return file_ == nullptr ? Status() : file_->check_unchanged(); }
 
  private:
+  /// Unmaps what reading a row has mapped: the system maps cached pages around it too, up to a huge page, so that in time
+  /// the whole table would count as resident. They stay in the system's cache.
+  void forget(std::size_t row) const {
+    constexpr std::size_t kAround = std::size_t{2} << 20;
+    const std::size_t bytes = rows_.rows * rows_.row_bytes();
+    const std::size_t at = row * rows_.row_bytes();
+    const std::size_t begin = at - std::min(at, kAround);
+    const std::size_t end = std::min(bytes, at + rows_.row_bytes() + kAround);
+    drop_mapped_pages({rows_.data + begin, end - begin});
+  }
+
   PackedMatrix matrix_;
   StoredMatrix rows_;  // when matrix_ is empty
   std::shared_ptr<const MappedFile> file_;
