@@ -97,13 +97,14 @@ struct Scene {
       }
       Attention::Batch b;
       b.layer = &l;
-      b.rows = rows;
-      b.first_position = first;
+      std::vector<Attention::Place> places;
+      for (std::size_t r = 0; r < rows; ++r) places.push_back({&cache, first + r});
+      b.places = places;
       b.q = &q[first * width()];
       b.q_stride = width();
       b.scale = scale;
       b.soft_cap = cap;
-      attention.run(workspace, cache, b);
+      attention.run(workspace, b);
       for (std::size_t r = 0; r < rows; ++r) attention.row(workspace.kernels(), r, &out[(first + r) * width()]);
     }
     return out;

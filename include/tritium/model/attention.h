@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal attention of a batch of consecutive positions against the cache, shared by threads.
+// Causal attention of a batch of rows against the caches of their sequences, shared by threads.
 //
-// A few rows: tasks are (KV head, segment of keys); partial results are kept for each and merged by whoever reads them.
-// Many rows: tasks are (KV head, block of rows), each walking its segments in order. Both merge the same segments in the
-// same order, so a row's output does not depend on how it was batched or on the number of threads.
+// A few rows, or rows of several sequences: tasks are (sequence, KV head, segment of keys); partial results are kept for
+// each and merged by whoever reads them. Many rows of one sequence: tasks are (KV head, block of rows), each walking its
+// segments in order. Both merge the same segments in the same order, so a row's output does not depend on how it was
+// batched or on the number of threads.
 #pragma once
 
 #include <atomic>
@@ -16,13 +17,17 @@ TRITIUM_NAMESPACE_BEGIN
 
 class Attention {
  public:
-  /// What one call attends with. Row r of q is position first_position + r.
+  /// Where a row stands.
+  struct Place {
+    KvCache* cache = nullptr;
+    std::size_t position = 0;
+  };
+  /// What one call attends with. Rows of one cache follow each other, at consecutive positions.
   struct Batch {
     const LayerSpec* layer = nullptr;
-    std::size_t cache_layer = 0;  ///< whose keys and values are read: usually the layer's own
-    std::size_t rows = 0;
-    std::size_t first_position = 0;
-    const float* q = nullptr;  ///< (rows, n_heads * head_dim), rows q_stride apart
+    std::size_t cache_layer = 0;    ///< whose keys and values are read: usually the layer's own
+    std::span<const Place> places;  ///< of each row
+    const float* q = nullptr;       ///< (rows, n_heads * head_dim), rows q_stride apart
     std::size_t q_stride = 0;
     float scale = 1.0f;
     float soft_cap = 0.0f;
@@ -30,7 +35,9 @@ class Attention {
     bool interleaved_heads = false;
   };
 
-  static Result<Attention> create(const ModelSpec& spec, std::size_t n_threads, std::size_t max_batch) {
+  /// `max_sequences`: caches in one batch.
+  static Result<Attention> create(const ModelSpec& spec, std::size_t n_threads, std::size_t max_batch,
+                                  std::size_t max_sequences = 1) {
     return no_throw([&]() -> Result<Attention> {
       Attention a;
       for (const LayerSpec& l : spec.layers) {
@@ -38,6 +45,7 @@ class Attention {
         a.max_heads_ = std::max(a.max_heads_, l.n_heads);
       }
       a.max_rows_ = max_batch;
+      a.few_rows_ = std::min(max_batch, std::max(kFewRows, max_sequences));
       a.scratch_floats_ = 2 * kBlockQueries * (a.max_stride_ + 2 + kLineBytes / sizeof(float));
       TRITIUM_ASSIGN(a.scratch_, Array<float>::allocate(n_threads * a.scratch_floats_));
       a.queries_.resize(n_threads * std::max(kBlockQueries, kFewRows * a.max_heads_));
@@ -54,13 +62,14 @@ class Attention {
   }
 
   /// Attends with every row of the batch; results are then read with row().
-  void run(Workspace& workspace, KvCache& cache, const Batch& batch) {
+  void run(Workspace& workspace, const Batch& batch) {
     batch_ = batch;
-    stride_ = cache.value_stride(batch.cache_layer);
-    if (batch.rows <= kFewRows) {
-      run_few(workspace, cache);
+    stride_ = batch.places.front().cache->value_stride(batch.cache_layer);
+    few_ = batch.places.size() <= kFewRows || batch.places.front().cache != batch.places.back().cache;
+    if (few_) {
+      run_few(workspace);
     } else {
-      run_many(workspace, cache);
+      run_many(workspace);
     }
   }
 
@@ -69,16 +78,16 @@ class Attention {
     const LayerSpec& l = *batch_.layer;
     for (std::size_t h = 0; h < l.n_heads; ++h) {
       float* to = out + h * l.head_dim;
-      if (batch_.rows > kFewRows) {
+      if (!few_) {
         std::memcpy(to, many_.data() + (r * l.n_heads + h) * stride_, l.head_dim * sizeof(float));
         continue;
       }
       float max = kLeast;
       float sum = 0;
       std::memset(to, 0, l.head_dim * sizeof(float));
-      const Range live = segments_of(batch_.first_position + r);
+      const Range live = segments_of(position(r));
       for (std::size_t s = live.begin; s < live.end; ++s) {
-        const std::size_t i = partial_index(r, h, s - first_segment_);
+        const std::size_t i = partial_index(r, h, s - live.begin);
         kernels.attention_merge(&max, &sum, to, partial_max_[i], partial_sum_[i], partial_out_.data() + i * stride_,
                                 l.head_dim);
       }
@@ -92,7 +101,7 @@ class Attention {
   static constexpr float kLeast = -1e30f;
 
   Status reserve_segments(std::size_t segments) {
-    const std::size_t few = std::min(kFewRows, max_rows_) * max_heads_ * segments;
+    const std::size_t few = few_rows_ * max_heads_ * segments;
     TRITIUM_ASSIGN(partial_out_, Array<float>::allocate(few * max_stride_));
     TRITIUM_ASSIGN(partial_max_, Array<float>::allocate(few));
     TRITIUM_ASSIGN(partial_sum_, Array<float>::allocate(few));
@@ -103,6 +112,7 @@ class Attention {
     return {};
   }
 
+  [[nodiscard]] std::size_t position(std::size_t row) const { return batch_.places[row].position; }
   [[nodiscard]] std::size_t first_key(std::size_t position) const {
     const std::size_t window = batch_.layer->window;
     const std::size_t itself =
@@ -130,14 +140,14 @@ class Attention {
   [[nodiscard]] AttentionQuery query(std::size_t row, std::size_t head) const {
     AttentionQuery q;
     q.q = batch_.q + row * batch_.q_stride + head * batch_.layer->head_dim;
-    q.first_key = first_key(batch_.first_position + row);
-    q.last_key = last_key(batch_.first_position + row);
+    q.first_key = first_key(position(row));
+    q.last_key = last_key(position(row));
     return q;
   }
-  void run_segment(Workspace& workspace, KvCache& cache, std::size_t kv_head, std::size_t segment,
+  void run_segment(Workspace& workspace, std::size_t row, std::size_t kv_head, std::size_t segment,
                    const AttentionQuery* queries, std::size_t n_queries) const {
     AttentionArgs args;
-    cache.segment(batch_.cache_layer, kv_head, segment * kAttentionSegment, args);
+    batch_.places[row].cache->segment(batch_.cache_layer, kv_head, segment * kAttentionSegment, args);
     args.queries = queries;
     args.n_queries = n_queries;
     args.scale = batch_.scale;
@@ -145,47 +155,63 @@ class Attention {
     workspace.kernels().attention(args);
   }
 
-  void run_few(Workspace& workspace, KvCache& cache) {
+  /// Segments that some row of [first, last), all of one cache, attends to.
+  [[nodiscard]] Range segments_of_rows(std::size_t first, std::size_t last) const {
+    return {segments_of(position(first)).begin, segments_of(position(last - 1)).end};
+  }
+  /// One past the last of the rows from `first` on that share its cache, at most kFewRows of them.
+  [[nodiscard]] std::size_t end_of_group(std::size_t first) const {
+    std::size_t end = first + 1;
+    while (end < batch_.places.size() && end - first < kFewRows &&
+           batch_.places[end].cache == batch_.places[first].cache)
+      ++end;
+    return end;
+  }
+
+  void run_few(Workspace& workspace) {
     const LayerSpec& l = *batch_.layer;
     const std::size_t group = l.n_heads / l.n_kv_heads;
-    first_segment_ = segments_of(batch_.first_position).begin;
-    const std::size_t n_segments = segments_of(batch_.first_position + batch_.rows - 1).end - first_segment_;
-    const std::size_t n_tasks = l.n_kv_heads * n_segments;
     std::atomic<std::size_t> next{0};
     workspace.context().executor().run([&](std::size_t t) {
       AttentionQuery* queries = queries_.data() + t * std::max(kBlockQueries, kFewRows * max_heads_);
-      for (;;) {
-        const std::size_t task = next.fetch_add(1, std::memory_order_relaxed);
-        if (task >= n_tasks) return;
-        const std::size_t kv_head = task % l.n_kv_heads;
-        const std::size_t segment = first_segment_ + task / l.n_kv_heads;
-        std::size_t n = 0;
-        for (std::size_t r = 0; r < batch_.rows; ++r) {
-          const Range live = segments_of(batch_.first_position + r);
-          if (segment < live.begin || segment >= live.end) continue;
-          for (std::size_t g = 0; g < group; ++g) {
-            const std::size_t head = query_head(kv_head, g);
-            const std::size_t i = partial_index(r, head, segment - first_segment_);
-            AttentionQuery q = query(r, head);
-            q.out = partial_out_.data() + i * stride_;
-            q.max = &partial_max_[i];
-            q.sum = &partial_sum_[i];
-            queries[n++] = q;
+      std::size_t passed = 0;  // tasks of the groups before
+      std::size_t task = next.fetch_add(1, std::memory_order_relaxed);
+      for (std::size_t first = 0, last = 0; first < batch_.places.size(); first = last) {
+        last = end_of_group(first);
+        const Range segments = segments_of_rows(first, last);
+        const std::size_t n_tasks = l.n_kv_heads * segments.size();
+        for (; task < passed + n_tasks; task = next.fetch_add(1, std::memory_order_relaxed)) {
+          const std::size_t kv_head = (task - passed) % l.n_kv_heads;
+          const std::size_t segment = segments.begin + (task - passed) / l.n_kv_heads;
+          std::size_t n = 0;
+          for (std::size_t r = first; r < last; ++r) {
+            const Range live = segments_of(position(r));
+            if (segment < live.begin || segment >= live.end) continue;
+            for (std::size_t g = 0; g < group; ++g) {
+              const std::size_t head = query_head(kv_head, g);
+              const std::size_t i = partial_index(r, head, segment - live.begin);
+              AttentionQuery q = query(r, head);
+              q.out = partial_out_.data() + i * stride_;
+              q.max = &partial_max_[i];
+              q.sum = &partial_sum_[i];
+              queries[n++] = q;
+            }
           }
+          run_segment(workspace, first, kv_head, segment, queries, n);
         }
-        run_segment(workspace, cache, kv_head, segment, queries, n);
+        passed += n_tasks;
       }
     });
   }
 
-  void run_many(Workspace& workspace, KvCache& cache) {
+  void run_many(Workspace& workspace) {
     const LayerSpec& l = *batch_.layer;
     const KernelTable& kernels = workspace.kernels();
     const std::size_t group = l.n_heads / l.n_kv_heads;
     const std::size_t block_heads = std::min(group, kBlockQueries);
     const std::size_t block_rows = kBlockQueries / block_heads;
     const std::size_t head_blocks = div_up(group, block_heads);
-    const std::size_t row_blocks = div_up(batch_.rows, block_rows);
+    const std::size_t row_blocks = div_up(batch_.places.size(), block_rows);
     const std::size_t n_tasks = l.n_kv_heads * head_blocks * row_blocks;
     std::atomic<std::size_t> next{0};
     workspace.context().executor().run([&](std::size_t t) {
@@ -201,7 +227,7 @@ class Attention {
         const std::size_t kv_head = task % l.n_kv_heads;
         const std::size_t head_block = task / l.n_kv_heads % head_blocks;
         const std::size_t first_row = row_block * block_rows;
-        const std::size_t last_row = std::min(first_row + block_rows, batch_.rows);
+        const std::size_t last_row = std::min(first_row + block_rows, batch_.places.size());
         const std::size_t first_head = head_block * block_heads;  // of those that read kv_head
         const std::size_t n_heads = std::min(block_heads, group - head_block * block_heads);
         const auto result = [&](std::size_t r, std::size_t g) {
@@ -213,13 +239,12 @@ class Attention {
         for (std::size_t r = first_row; r < last_row; ++r) {
           for (std::size_t h = 0; h < n_heads; ++h) std::memset(result(r, first_head + h), 0, stride_ * sizeof(float));
         }
-        const Range all{segments_of(batch_.first_position + first_row).begin,
-                        segments_of(batch_.first_position + last_row - 1).end};
+        const Range all = segments_of_rows(first_row, last_row);
         for (std::size_t s = all.begin; s < all.end; ++s) {
           std::size_t n = 0;
           std::size_t slot[kBlockQueries];
           for (std::size_t r = first_row; r < last_row; ++r) {
-            const Range live = segments_of(batch_.first_position + r);
+            const Range live = segments_of(position(r));
             if (s < live.begin || s >= live.end) continue;
             for (std::size_t h = 0; h < n_heads; ++h) {
               AttentionQuery q = query(r, query_head(kv_head, first_head + h));
@@ -230,7 +255,7 @@ class Attention {
               queries[n++] = q;
             }
           }
-          run_segment(workspace, cache, kv_head, s, queries, n);
+          run_segment(workspace, first_row, kv_head, s, queries, n);
           for (std::size_t i = 0; i < n; ++i) {
             float* to = result(first_row + slot[i] / n_heads, first_head + slot[i] % n_heads);
             kernels.attention_merge(&running_max[slot[i]], &running_sum[slot[i]], to, maxima[i], sums[i],
@@ -246,10 +271,11 @@ class Attention {
 
   Batch batch_;
   std::size_t stride_ = 0;  // floats from one head's result to the next
-  std::size_t first_segment_ = 0;
   std::size_t max_stride_ = 0;
   std::size_t max_heads_ = 0;
   std::size_t max_rows_ = 0;
+  std::size_t few_rows_ = 0;  // rows whose partial results fit
+  bool few_ = false;
   std::size_t max_segments_ = 0;
   std::size_t scratch_floats_ = 0;
   Array<float> partial_out_, partial_max_, partial_sum_;  // few rows: (row, head, segment)

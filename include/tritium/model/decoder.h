@@ -32,7 +32,13 @@ class Decoder {
     std::size_t context = 0;      ///< positions the cache holds; 0: the model's own context
     std::size_t max_batch = 512;  ///< tokens of one forward pass; longer prompts are cut
     KvType kv = KvType::f16;
-    std::size_t memory = 0;  ///< rows of an encoder's result that layers may attend to
+    std::size_t memory = 0;     ///< rows of an encoder's result that layers may attend to
+    std::size_t sequences = 1;  ///< texts kept side by side, each with a cache of `context` positions
+  };
+  /// The next token of one of several sequences.
+  struct Step {
+    std::size_t sequence = 0;
+    std::int32_t token = 0;
   };
   /// Which rows of a batch get logits.
   enum class Logits : std::uint8_t { none, last, all };
@@ -62,14 +68,26 @@ class Decoder {
       TRITIUM_ASSIGN(Workspace workspace,
                      Workspace::create(std::move(ops), Moe::gathered_rows(spec, batch), max_k, spec.hidden));
       d->workspace_ = std::make_unique<Workspace>(std::move(workspace));
-      TRITIUM_ASSIGN(d->cache_, KvCache::create(spec, context, batch, options.kv));
+      const std::size_t sequences = std::max<std::size_t>(options.sequences, 1);
+      TRITIUM_TRY(check_sequences(spec, sequences, batch));
+      for (std::size_t i = 0; i < sequences; ++i) {
+        Sequence sequence;
+        TRITIUM_ASSIGN(sequence.cache, KvCache::create(spec, context, batch, options.kv));
+        for (const RopeSpec& rope : spec.ropes) {
+          TRITIUM_ASSIGN(RopeTable table, make_rope_table(rope, 1));
+          sequence.ropes.push_back(std::move(table));
+        }
+        d->sequences_.push_back(std::move(sequence));
+      }
+      d->at_ = d->sequences_.data();
+      d->places_.resize(batch);
       if (spec.memory_dim != 0) {
         ModelSpec cross;
         for (const LayerSpec& l : spec.layers) cross.layers.push_back({l.n_heads, l.n_kv_heads, l.head_dim});
         TRITIUM_ASSIGN(d->memory_cache_, KvCache::create(cross, options.memory, batch, options.kv));
         d->memory_layers_ = std::move(cross.layers);
       }
-      TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch));
+      TRITIUM_ASSIGN(d->attention_, Attention::create(spec, executor.n_threads, batch, sequences));
       TRITIUM_ASSIGN(d->moe_, Moe::create(spec, batch));
       TRITIUM_ASSIGN(d->mixture_, Array<float>::allocate(spec.moe.beside_mlp ? batch * spec.hidden : 0));
       TRITIUM_ASSIGN(d->delta_net_, DeltaNet::create(spec, batch));
@@ -78,10 +96,9 @@ class Decoder {
       TRITIUM_ASSIGN(d->shortlist_, Shortlist::create(model.weights.shortlist, executor.n_threads));
       TRITIUM_ASSIGN(d->laurel_, Array<float>::allocate(spec.laurel_rank == 0 ? 0 : batch * spec.hidden));
       TRITIUM_ASSIGN(d->laurel_mid_, Array<float>::allocate(batch * spec.laurel_rank));
-      for (const RopeSpec& rope : spec.ropes) {
-        TRITIUM_ASSIGN(RopeTable table, make_rope_table(rope, 1));
+      for (const RopeTable& table : d->at_->ropes) {
         TRITIUM_ASSIGN(Array<float> rows, Array<float>::allocate(batch * table.half() * 2));
-        d->ropes_.push_back({std::move(table), std::move(rows)});
+        d->rope_rows_.push_back(std::move(rows));
       }
       TRITIUM_ASSIGN(d->h_, Array<float>::allocate(batch * spec.hidden));
       TRITIUM_ASSIGN(d->branch_, Array<float>::allocate(batch * spec.hidden));
@@ -93,10 +110,16 @@ class Decoder {
   }
 
   [[nodiscard]] const Model& model() const { return model_; }
-  [[nodiscard]] std::size_t context() const { return cache_.capacity(); }
+  [[nodiscard]] std::size_t context() const { return at_->cache.capacity(); }
   [[nodiscard]] std::size_t max_batch() const { return max_batch_; }
-  [[nodiscard]] std::size_t position() const { return position_; }
-  [[nodiscard]] std::size_t kv_bytes() const { return cache_.bytes(); }
+  [[nodiscard]] std::size_t position() const { return at_->position; }
+  [[nodiscard]] std::size_t kv_bytes() const { return sequences_.size() * at_->cache.bytes(); }
+  [[nodiscard]] std::size_t n_sequences() const { return sequences_.size(); }
+  /// The sequence that position(), rewind(), prepare() and forward() are about from now on; 0 at first.
+  void select(std::size_t sequence) {
+    TRITIUM_ASSUME(sequence < sequences_.size());
+    at_ = &sequences_[sequence];
+  }
   [[nodiscard]] OpContext& ops() { return workspace_->context(); }
   /// Adds the times of every forward pass from now on to `times`, which must outlive them; null ends it.
   void measure_into(RegionTimes* times) { times_ = times; }
@@ -108,13 +131,14 @@ class Decoder {
   /// Forgets positions from `position` on. False when that cannot be undone (a windowed layer no longer holds what they
   /// would need, a recurrent layer keeps no history): the caller then starts again from 0.
   [[nodiscard]] bool rewind(std::size_t position) {
-    if (position > position_) return false;
-    if (position == position_ && position != 0) return true;
-    if (position != 0 && (delta_net_.any() || !cache_.holds(position, high_water_))) return false;
-    position_ = position;
+    Sequence& s = *at_;
+    if (position > s.position) return false;
+    if (position == s.position && position != 0) return true;
+    if (position != 0 && (delta_net_.any() || !s.cache.holds(position, s.high_water))) return false;
+    s.position = position;
     if (position == 0) {
-      high_water_ = 0;
-      length_ = 0;
+      s.high_water = 0;
+      s.length = 0;
       delta_net_.reset();
     }
     return true;
@@ -125,17 +149,18 @@ class Decoder {
   /// the cache that were rotated for another length: the caller rewinds to 0 and reads them again.
   /// Errors: out_of_memory.
   Result<bool> prepare(std::size_t length) {
-    for (std::size_t i = 0; i < ropes_.size(); ++i) {
+    Sequence& s = *at_;
+    for (std::size_t i = 0; i < s.ropes.size(); ++i) {
       const RopeSpec& rope = model_.spec.ropes[i];
       if (!rope.depends_on_length()) continue;
-      if (position_ == 0) {
-        TRITIUM_ASSIGN(ropes_[i].table, make_rope_table(rope, length));
+      if (s.position == 0) {
+        TRITIUM_ASSIGN(s.ropes[i], make_rope_table(rope, length));
       } else if (rope.scaling == RopeScaling::longrope &&
-                 (length_ > rope.original_context) != (length > rope.original_context)) {
+                 (s.length > rope.original_context) != (length > rope.original_context)) {
         return false;  // NTK bases stay as the prompt decided
       }
     }
-    length_ = position_ == 0 ? length : std::max(length, length_);
+    s.length = s.position == 0 ? length : std::max(length, s.length);
     return true;
   }
 
@@ -152,7 +177,7 @@ class Decoder {
         remember(i, memory, first, std::min(max_batch_, memory.rows - first));
     }
     memory_rows_ = memory.rows;
-    position_ = high_water_ = length_ = 0;
+    at_->position = at_->high_water = at_->length = 0;
     return {};
   }
 
@@ -166,14 +191,48 @@ class Decoder {
   /// Runs `tokens` at the next positions and writes logits: vocab floats for each row that has them.
   /// Errors: out_of_range (ids, batch, context), out_of_memory, invalid_file (logits or embeddings that are not finite).
   Status forward(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
-    const ModelSpec& spec = model_.spec;
     TRITIUM_TRY(check(tokens));
-    if (position_ + tokens.size() > length_) {
-      TRITIUM_ASSIGN(const bool ready, prepare(position_ + tokens.size()));
-      if (!ready)
-        return Error{Errc::out_of_range,
-                     "the sequence outgrows the rotary embedding it began with: prepare() it from position 0"};
+    TRITIUM_TRY(make_room(tokens.size()));
+    for (std::size_t r = 0; r < tokens.size(); ++r) places_[r] = {&at_->cache, at_->position + r};
+    return run(tokens, wanted, logits);
+  }
+
+  /// Runs one token of each of several sequences, whatever their lengths, in one pass over the weights, and writes their
+  /// logits: vocab floats a step. The bits are those of forward() for each alone.
+  /// Errors: as forward(); invalid_argument (a sequence that is not there, or twice).
+  Status forward_each(std::span<const Step> steps, float* logits) {
+    step_tokens_.clear();
+    Sequence* const selected = at_;
+    Status status = check_steps(steps);
+    for (std::size_t i = 0; i < steps.size() && status.ok(); ++i) {
+      select(steps[i].sequence);
+      step_tokens_.push_back(steps[i].token);
+      places_[i] = {&at_->cache, at_->position};
+      status = check({&steps[i].token, 1});
+      if (status.ok()) status = make_room(1);
     }
+    at_ = selected;
+    TRITIUM_TRY(std::move(status));
+    return run(step_tokens_, Logits::all, logits);
+  }
+
+ private:
+  /// A text under way.
+  struct Sequence {
+    KvCache cache;
+    std::vector<RopeTable> ropes;
+    std::size_t position = 0;    // of the next token
+    std::size_t high_water = 0;  // furthest position written since the last start
+    std::size_t length = 0;      // that rotary embeddings were prepared for
+  };
+
+  explicit Decoder(const Model& model) : model_(model) {}
+
+  // --- the forward pass --------------------------------------------------------------------------------------------------
+
+  /// The rows of a batch, which stand at places_, through all layers.
+  Status run(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
+    const ModelSpec& spec = model_.spec;
     rows_ = tokens.size();
     first_row_ = 0;
     TRITIUM_TRY(embed(tokens));
@@ -206,18 +265,13 @@ class Decoder {
       scale_residual(i);
     }
     if (streams_.any()) streams_.end(*workspace_, model_.weights, h_.data(), first_row_, rows_);
-    position_ += tokens.size();
-    high_water_ = std::max(high_water_, position_);
+    for (const Attention::Place& place : std::span(places_).first(tokens.size())) {
+      Sequence& s = sequence_of(place);
+      s.position = place.position + 1;
+      s.high_water = std::max(s.high_water, s.position);
+    }
     return wanted == Logits::none ? Status() : head(wanted, logits);
   }
-
- private:
-  struct Rope {
-    RopeTable table;
-    Array<float> rows;  // (batch, 2, half): cos, then sin
-  };
-
-  explicit Decoder(const Model& model) : model_(model) {}
 
   // --- the pieces, in the order of the forward pass ----------------------------------------------------------------------
 
@@ -226,10 +280,10 @@ class Decoder {
       return make_error(Errc::out_of_range, "batch size", "tokens", "1 to " + std::to_string(max_batch()),
                         std::to_string(tokens.size()));
     }
-    if (tokens.size() > context() - position_) {
+    if (tokens.size() > context() - at_->position) {
       return make_error(Errc::out_of_range, "the context is full", "ctx",
                         "at most " + std::to_string(context()) + " positions",
-                        std::to_string(position_ + tokens.size()));
+                        std::to_string(at_->position + tokens.size()));
     }
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       if (tokens[i] < 0 || static_cast<std::size_t>(tokens[i]) >= model_.spec.vocab) {
@@ -239,7 +293,45 @@ class Decoder {
     }
     if (model_.spec.memory_dim != 0 && memory_rows_ == 0)
       return Error{Errc::invalid_argument, "a decoder without its encoder's result: set_memory() comes first"};
-    return attention_.reserve(position_ + tokens.size());
+    return attention_.reserve(at_->position + tokens.size());
+  }
+
+  /// Rotary embeddings for `n` more tokens of the selected sequence.
+  Status make_room(std::size_t n) {
+    if (at_->position + n <= at_->length) return {};
+    TRITIUM_ASSIGN(const bool ready, prepare(at_->position + n));
+    if (ready) return {};
+    return Error{Errc::out_of_range,
+                 "the sequence outgrows the rotary embedding it began with: prepare() it from position 0"};
+  }
+
+  static Status check_sequences(const ModelSpec& spec, std::size_t sequences, std::size_t batch) {
+    if (sequences == 1) return {};
+    const bool recurrent =
+        std::ranges::any_of(spec.layers, [](const LayerSpec& l) { return l.mixer == Mixer::delta_net; });
+    if (recurrent || spec.memory_dim != 0) {
+      return make_error(Errc::unsupported, "several sequences at once", "sequences", "1 for this model",
+                        std::to_string(sequences));
+    }
+    if (sequences <= batch) return {};
+    return make_error(Errc::out_of_range, "sequences", "sequences", "at most a batch, " + std::to_string(batch),
+                      std::to_string(sequences));
+  }
+
+  [[nodiscard]] Status check_steps(std::span<const Step> steps) const {
+    if (steps.empty()) return make_error(Errc::out_of_range, "steps", "sequences", "at least one", "none");
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].sequence >= sequences_.size()) {
+        return make_error(Errc::invalid_argument, "sequence", "step " + std::to_string(i),
+                          "0 to " + std::to_string(sequences_.size() - 1), std::to_string(steps[i].sequence));
+      }
+      for (std::size_t j = 0; j < i; ++j) {
+        if (steps[i].sequence != steps[j].sequence) continue;
+        return make_error(Errc::invalid_argument, "a sequence takes one token a step", "step " + std::to_string(i),
+                          "another sequence", std::to_string(steps[i].sequence) + " again");
+      }
+    }
+    return {};
   }
 
   Status embed(std::span<const std::int32_t> tokens) {
@@ -255,10 +347,12 @@ class Decoder {
     TRITIUM_TRY(workspace_->try_rows(rows_, embed_row));
     if (per_layer_input_.any()) TRITIUM_TRY(per_layer_input_.begin(*workspace_, model_.weights, tokens, h_.data()));
     if (streams_.any()) streams_.begin(*workspace_, model_.weights, h_.data(), rows_);
-    for (Rope& rope : ropes_) {
-      const std::size_t half = rope.table.half();
-      for (std::size_t r = 0; r < rows_; ++r)
-        rope.table.fill(position_ + r, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half]);
+    for (std::size_t r = 0; r < rows_; ++r) {
+      std::vector<RopeTable>& ropes = sequence_of(places_[r]).ropes;
+      for (std::size_t i = 0; i < ropes.size(); ++i) {
+        const std::size_t half = ropes[i].half();
+        ropes[i].fill(places_[r].position, &rope_rows_[i][2 * r * half], &rope_rows_[i][(2 * r + 1) * half]);
+      }
     }
     return {};
   }
@@ -289,12 +383,12 @@ class Decoder {
         float* x = q + head * l.head_dim;
         normalize(head < l.n_heads ? w.q_norm : w.k_norm, x, l.head_dim, x);
         if (l.rope >= 0) {
-          const Rope& rope = ropes_[static_cast<std::size_t>(l.rope)];
-          const std::size_t half = rope.table.half();
-          kernels().rope_half(x, &rope.rows[2 * r * half], &rope.rows[(2 * r + 1) * half], half);
+          const auto rope = static_cast<std::size_t>(l.rope);
+          const std::size_t half = at_->ropes[rope].half();
+          kernels().rope_half(x, &rope_rows_[rope][2 * r * half], &rope_rows_[rope][(2 * r + 1) * half], half);
         }
       }
-      const std::size_t position = position_ + r;
+      const std::size_t position = places_[r].position;
       if (spec.log_n_context != 0 && position >= spec.log_n_context) {
         const double scale =
             std::log(static_cast<double>(position + 1)) / std::log(static_cast<double>(spec.log_n_context));
@@ -304,7 +398,7 @@ class Decoder {
       for (std::size_t head = 0; head < l.n_kv_heads; ++head) {
         float* value = v + head * l.head_dim;
         if (spec.value_norm) kernels().rms_norm(value, nullptr, l.head_dim, spec.norm_eps, value);
-        cache_.store(kernels(), i, head, position, k + head * l.head_dim, value);
+        places_[r].cache->store(kernels(), i, head, position, k + head * l.head_dim, value);
       }
     });
   }
@@ -320,15 +414,14 @@ class Decoder {
     batch.layer = &model_.spec.layers[i];
     batch.cache_layer =
         model_.spec.layers[i].kv_source < 0 ? i : static_cast<std::size_t>(model_.spec.layers[i].kv_source);
-    batch.rows = rows_;
-    batch.first_position = position_ + first_row_;
+    batch.places = std::span(places_).subspan(first_row_, rows_);
     batch.q = qkv_.data() + first_row_ * max_qkv_;
     batch.q_stride = max_qkv_;
     batch.scale = model_.spec.attention_scale;
     batch.soft_cap = model_.spec.attention_cap;
-    batch.n_keys = model_.spec.bidirectional ? position_ + first_row_ + rows_ : 0;
+    batch.n_keys = model_.spec.bidirectional ? batch.places.back().position + 1 : 0;
     batch.interleaved_heads = model_.spec.interleaved_heads;
-    attention_.run(*workspace_, cache_, batch);
+    attention_.run(*workspace_, batch);
   }
 
   /// Keys and values of rows [first, first + m) of an encoder's result, for layer i.
@@ -363,14 +456,15 @@ class Decoder {
     Attention::Batch batch;
     batch.layer = &l;
     batch.cache_layer = i;
-    batch.rows = rows_;
+    memory_places_.assign(rows_, {&memory_cache_, 0});  // it sees all, wherever it stands
+    batch.places = memory_places_;
     batch.q = qkv_.data();
     batch.q_stride = max_qkv_;
     batch.scale = model_.spec.attention_scale;
     batch.soft_cap = model_.spec.attention_cap;
     batch.n_keys = memory_rows_;
     batch.interleaved_heads = model_.spec.interleaved_heads;
-    attention_.run(*workspace_, memory_cache_, batch);
+    attention_.run(*workspace_, batch);
     add_branch(w.out, w.post_norm, l.n_heads * l.head_dim,
                [&](std::size_t r, float* out) { attention_.row(kernels(), r, out); });
   }
@@ -620,6 +714,10 @@ class Decoder {
   // --- small helpers -----------------------------------------------------------------------------------------------------
 
   [[nodiscard]] const KernelTable& kernels() const { return workspace_->kernels(); }
+  [[nodiscard]] Sequence& sequence_of(const Attention::Place& place) {
+    if (place.cache == &at_->cache) return *at_;
+    return *std::ranges::find_if(sequences_, [&](const Sequence& s) { return &s.cache == place.cache; });
+  }
   [[nodiscard]] float* h(std::size_t r) { return h_.data() + (first_row_ + r) * model_.spec.hidden; }
   [[nodiscard]] MatrixView<float> gate_rows(std::size_t ffn) {
     return {gate_.data() + first_row_ * max_ffn_, rows_, ffn, max_ffn_};
@@ -643,25 +741,26 @@ class Decoder {
   const Model& model_;
   std::unique_ptr<Workspace> workspace_;
   RegionTimes* times_ = nullptr;
-  KvCache cache_;
-  KvCache memory_cache_;                  // keys and values of an encoder's result, of each layer
-  std::vector<LayerSpec> memory_layers_;  // layers as attention to it sees them: without windows
+  std::vector<Sequence> sequences_;
+  Sequence* at_ = nullptr;                // the selected one
+  std::vector<Attention::Place> places_;  // of the rows of the batch under way
+  std::vector<std::int32_t> step_tokens_;
+  KvCache memory_cache_;                         // keys and values of an encoder's result, of each layer
+  std::vector<Attention::Place> memory_places_;  // all rows, in it
+  std::vector<LayerSpec> memory_layers_;         // layers as attention to it sees them: without windows
   Attention attention_;
   Moe moe_;
   DeltaNet delta_net_;
   Streams streams_;
   PerLayerInput per_layer_input_;
   Shortlist shortlist_;
-  std::size_t largest_ = 0;  // logits that must be exact; 0: all
-  std::vector<Rope> ropes_;
+  std::size_t largest_ = 0;              // logits that must be exact; 0: all
+  std::vector<Array<float>> rope_rows_;  // of each rotary embedding (batch, 2, half): cos, then sin
   std::vector<MatmulOutput> outputs_;
   std::size_t max_batch_ = 0;
   std::size_t max_qkv_ = 0;
   std::size_t max_ffn_ = 0;
-  std::size_t position_ = 0;    // of the next token
-  std::size_t high_water_ = 0;  // furthest position written since the last start
   std::size_t memory_rows_ = 0;
-  std::size_t length_ = 0;     // that rotary embeddings were prepared for
   std::size_t rows_ = 0;       // of the batch under way
   std::size_t first_row_ = 0;  // where its live rows begin
   Array<float> h_;             // (batch, hidden) residual stream
