@@ -35,19 +35,12 @@ Result<CacheUse> CacheUse::open(const std::string& cache, const tritium::Checkpo
     return use;
   }
   auto opened = tritium::PackedCache::open(use.path_);
-  Status fits;
-  if (!opened.ok()) {
-    fits = opened.error();
-  } else {
-    TRITIUM_ASSIGN(const tritium::PackedOrigin origin, tritium::packed_origin(checkpoint, load));
-    fits = (*opened)->check_origin(origin);
-  }
-  if (fits.ok()) {
+  if (opened.ok()) {  // whether it is of this model the loader says
     load.cache = *std::move(opened);
   } else if (use.automatic_) {
     load.record = use.record_.get();
   } else {
-    return fits.error();
+    return opened.error();
   }
   return use;
 }

@@ -17,7 +17,7 @@ class CacheUse {
  public:
   /// What --cache says of a checkpoint that is loaded with `load`, whose cache or record this sets: nothing, a FILE that must
   /// fit or is made when it does not exist, or "auto", the file beside the model, made again whenever it does not fit.
-  /// Errors: of a FILE, those of PackedCache::open() and check_origin().
+  /// Errors: of a FILE, those of PackedCache::open().
   static tritium::Result<CacheUse> open(const std::string& cache, const tritium::Checkpoint& checkpoint,
                                         tritium::LoadOptions& load);
 

@@ -93,9 +93,12 @@ inline Result<std::vector<PackedSource>> packed_sources(const Checkpoint& checkp
       hash.add(rest);
     } else {
       const std::size_t stride = (rest.size() - kSampleBytes) / (kSamples - 1);
-      for (std::size_t i = 0; i < kSamples; ++i) {
-        hash.add(rest.subspan(i + 1 == kSamples ? rest.size() - kSampleBytes : i * stride, kSampleBytes));
-      }
+      const auto sample = [&](std::size_t n) {
+        return rest.subspan(n + 1 == kSamples ? rest.size() - kSampleBytes : n * stride, kSampleBytes);
+      };
+      for (std::size_t n = 0; n < kSamples; ++n)
+        prefetch_mapped_pages(sample(n));  // one wait for the disk, not one each
+      for (std::size_t n = 0; n < kSamples; ++n) hash.add(sample(n));
       drop_mapped_pages(rest);
     }
     const timespec modified = file->modified();
