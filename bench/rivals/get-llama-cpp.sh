@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds llama.cpp's llama-bench and ggml_matmul (ggml_matmul.cc) for this machine, from the source package of
+# Builds llama.cpp's llama-bench, llama-quantize and ggml_matmul (ggml_matmul.cc) for this machine, from the source package of
 # llama-cpp-python (its pinned revision).
 #
 #   bench/rivals/get-llama-cpp.sh            into build/rivals; prints the path of llama-bench
@@ -10,7 +10,7 @@ version=0.3.36
 folder=$PWD/build/rivals
 binary=$folder/llama.cpp/bin/llama-bench
 source=$folder/llama_cpp_python-$version/vendor/llama.cpp
-if [ ! -x "$binary" ]; then
+if [ ! -x "$binary" ] || [ ! -x "${binary%bench}quantize" ]; then
   [ -f build/deps/env.sh ] && . build/deps/env.sh
   mkdir -p "$folder"
   archive=$folder/llama_cpp_python-$version.tar.gz
@@ -22,7 +22,7 @@ if [ ! -x "$binary" ]; then
   tar -xzf "$archive" -C "$folder"
   cmake -S "$source" -B "$folder/llama.cpp" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF >&2
-  cmake --build "$folder/llama.cpp" --target llama-bench -j "$(nproc)" >&2
+  cmake --build "$folder/llama.cpp" --target llama-bench llama-quantize -j "$(nproc)" >&2
 fi
 if [ ! bench/rivals/ggml_matmul.cc -ot "$folder/ggml_matmul" ]; then
   libraries=$folder/llama.cpp/bin
