@@ -111,7 +111,7 @@ class Bench {
   Status run(const Row& row) { return row.n_gen == 0 ? prefill(row.n_prompt) : decode(row.n_gen); }
 
   /// One more run of a row, its time divided among the regions of the forward pass.
-  Status profile(Row& row) {
+  Status measure_regions(Row& row) {
     tritium::RegionTimes times;
     decoder_.measure_into(&times);
     sampling_seconds_ = 0;
@@ -169,7 +169,7 @@ void write_row(JsonWriter& json, const Row& row) {
   json.end_array().key("samples_ts").begin_array();
   for (const double rate : rates) json.rounded(rate, 6);
   json.end_array();
-  if (!row.regions.empty()) json.key("profile").begin_array();
+  if (!row.regions.empty()) json.key("regions").begin_array();
   for (std::size_t i = 0; i < row.regions.size(); ++i) {
     const auto tokens = static_cast<double>(row.tokens());
     json.begin_object()
@@ -182,7 +182,7 @@ void write_row(JsonWriter& json, const Row& row) {
 }
 
 /// Where the time of one run went.
-void write_profile(const Row& row) {
+void write_regions(const Row& row) {
   if (row.regions.empty()) return;
   const auto tokens = static_cast<double>(row.tokens());
   double total = 0;
@@ -228,7 +228,7 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
       if (r != 0) row.seconds.push_back(now() - start);  // the first one warms up
       progress.update(r, options.runs);
     }
-    if (options.profile) TRITIUM_TRY(bench.profile(row));
+    if (options.regions) TRITIUM_TRY(bench.measure_regions(row));
     const double batches =
         row.n_gen != 0 ? static_cast<double>(row.n_gen)
                        : std::ceil(static_cast<double>(row.n_prompt) / static_cast<double>(decoder->max_batch()));
@@ -294,7 +294,7 @@ Result<int> bench(const BenchOptions& options) {
                right(fixed(row.bytes_per_token * median(rates) / 1e9, 2), 8) +
                right(fixed(median(row.seconds) * 1e3, 2), 10));
   }
-  for (const Row& row : rows) write_profile(row);
+  for (const Row& row : rows) write_regions(row);
   out().line("\npeak resident set " + human_bytes(peak_resident_bytes()) + "; tg includes greedy sampling");
   return kDone;
 }

@@ -142,6 +142,7 @@ class Chat {
     generate.sampler = sampler_options(options_.sampling, options_.common.seed);
     generate.stop = options_.sampling.stop;
     generate.lookup = options_.sampling.lookup;
+    generate.drafted = engine_.drafted();
     std::string made;
     const auto emit = [&](std::string_view piece) {
       made += piece;
@@ -165,7 +166,7 @@ class Chat {
     }
     if (terminal_ && !is_quiet()) {
       note("prompt " + speed_text(stats.prompt_tokens - stats.cached_tokens, stats.prompt_seconds) + "; answer " +
-           speed_text(stats.new_tokens, stats.decode_seconds));
+           speed_text(stats.new_tokens, stats.decode_seconds) + guesses_text(generate, stats));
     }
     return kDone;
   }
@@ -196,6 +197,7 @@ Result<int> chat(const ChatOptions& options) {
     return {};
   };
   TRITIUM_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(options.model, options.common, needs));
+  TRITIUM_TRY(engine->open_draft(options.sampling, options.common));
   TRITIUM_ASSIGN(tritium::Session session, engine->session());
   const CatchInterrupts catching;
   return Chat(options, *engine, *form, session, is_terminal(STDIN_FILENO)).loop();

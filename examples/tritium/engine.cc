@@ -58,10 +58,26 @@ Status pin_isa(const CommonOptions& options) {
   return tritium::force_isa(options.isa);
 }
 
+const tritium::Profile* profile_of(const CommonOptions& options) {
+  if (options.profile.empty()) return nullptr;
+  const tritium::Profile* profile = tritium::find_profile(options.profile);
+  if (profile == nullptr) {
+    std::string names;
+    for (const tritium::Profile& p : tritium::kProfiles) names.append(names.empty() ? "" : ", ").append(p.name);
+    wrong_usage("--profile", names, options.profile);
+  }
+  if (options.exact || options.acts == Acts::f32) {
+    wrong_usage("--profile", std::string("neither --exact nor --acts f32 beside ") + options.profile,
+                options.exact ? "--exact" : "--acts f32");
+  }
+  return profile;
+}
+
 tritium::LoadOptions load_options(const CommonOptions& options) {
-  tritium::LoadOptions load;
-  load.weights = pack_format("--weights", options.weights);
-  load.head = pack_format("--head", options.head);
+  const tritium::Profile* profile = profile_of(options);
+  tritium::LoadOptions load = profile != nullptr ? profile->load_options() : tritium::LoadOptions{};
+  if (profile == nullptr || options.weights_given) load.weights = pack_format("--weights", options.weights);
+  if (profile == nullptr || options.head_given) load.head = pack_format("--head", options.head);
   if (!options.shortlist.empty()) load.shortlist = pack_format("--shortlist", options.shortlist);
   if (!options.exact && options.acts != Acts::f32) return load;
   for (const auto& [name, format] : {std::pair("--weights", load.weights), std::pair("--head", load.head)}) {
@@ -75,6 +91,7 @@ tritium::LoadOptions load_options(const CommonOptions& options) {
 }
 
 tritium::KvType kv_type(const CommonOptions& options) {
+  if (const tritium::Profile* profile = profile_of(options); profile != nullptr && !options.kv_given) return profile->kv;
   if (options.exact || options.kv == Kv::f32) return tritium::KvType::f32;
   return options.kv == Kv::f16 ? tritium::KvType::f16 : tritium::KvType::int8;
 }
@@ -83,7 +100,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const Com
   tritium::LoadOptions load = load_options(options);
   std::unique_ptr<Engine> engine(new Engine);
   engine->kv_ = kv_type(options);
-  engine->max_batch_ = needs.max_batch;
+  const tritium::Profile* profile = profile_of(options);
+  engine->max_batch_ = profile != nullptr ? profile->prefill_chunk : needs.max_batch;
   TRITIUM_TRY(pin_isa(options));
   TRITIUM_ASSIGN(const std::string path, resolve_model(model));
   TRITIUM_TRY(engine->set_threads(options.threads == 0 ? tritium::available_cpus() : options.threads));
@@ -133,9 +151,34 @@ Status Engine::set_threads(std::size_t n) {
   return {};
 }
 
+Status Engine::open_draft(const SamplingOptions& sampling, const CommonOptions& options) {
+  if (sampling.draft.empty()) {
+    if (sampling.draft_tokens) wrong_usage("--draft-tokens", "--draft MODEL", "none");
+    return {};
+  }
+  CommonOptions own = options;
+  own.ctx = 0;
+  own.weights = own.head = "keep";
+  own.profile.clear();
+  own.shortlist.clear();
+  if (own.cache != "auto") own.cache.clear();  // a file of the model
+  Needs needs;
+  needs.context = [this](std::size_t most) { return std::min(most, context_); };
+  needs.max_batch = max_batch_;
+  needs.check = [this](const Checkpoint&, const tritium::Tokenizer& tokenizer) {
+    return tritium::same_vocabulary(*tokenizer_, tokenizer);
+  };
+  TRITIUM_ASSIGN(draft_, open(sampling.draft, own, std::move(needs)));
+  TRITIUM_TRY(draft_->set_threads(1));  // from here on it runs on the threads of the model
+  const tritium::Profile* profile = profile_of(options);
+  drafted_ = sampling.draft_tokens.value_or(profile != nullptr && profile->drafted != 0 ? profile->drafted : 4);
+  return {};
+}
+
 Status Engine::check_unchanged() const {
   TRITIUM_TRY(unchanged(*checkpoint_));
-  return model_->weights.panels == nullptr ? Status() : model_->weights.panels->check_unchanged();
+  if (model_->weights.panels != nullptr) TRITIUM_TRY(model_->weights.panels->check_unchanged());
+  return draft_ != nullptr ? draft_->check_unchanged() : Status();
 }
 
 Status Engine::check_fits(std::size_t tokens) const {
@@ -147,8 +190,15 @@ Status Engine::check_fits(std::size_t tokens) const {
 }
 
 Result<tritium::Session> Engine::session() {
-  return tritium::Session::create(*model_, *tokenizer_, {.context = context_, .max_batch = max_batch_, .kv = kv_},
-                                  executor());
+  TRITIUM_ASSIGN(
+      tritium::Session session,
+      tritium::Session::create(*model_, *tokenizer_, {.context = context_, .max_batch = max_batch_, .kv = kv_}, executor()));
+  if (draft_ != nullptr) {
+    const Engine& d = *draft_;
+    TRITIUM_TRY(session.set_draft(*d.model_, &*d.tokenizer_,
+                                  {.context = d.context_, .max_batch = d.max_batch_, .kv = d.kv_}, executor()));
+  }
+  return session;
 }
 Result<std::unique_ptr<tritium::Decoder>> Engine::decoder() {
   return tritium::Decoder::create(*model_, {.context = context_, .max_batch = max_batch_, .kv = kv_}, executor());
@@ -190,6 +240,12 @@ tritium::SamplerOptions sampler_options(const SamplingOptions& sampling, std::ui
   options.greedy = sampling.greedy;
   options.seed = seed;
   return options;
+}
+
+std::string guesses_text(const tritium::GenerateOptions& options, const tritium::GenerateStats& stats) {
+  if (options.lookup == 0 && options.drafted == 0) return "";
+  return "; " + std::to_string(stats.accepted_tokens) + " of " + std::to_string(stats.guessed_tokens) +
+         " guesses were right";
 }
 
 std::string speed_text(std::size_t tokens, double seconds) {

@@ -49,6 +49,12 @@ class Engine {
   /// Another number of threads for decoders and sessions made from now on.
   tritium::Status set_threads(std::size_t n);
 
+  /// Opens the model of --draft, whose guesses sessions made from now on may check. Its weights keep what its file holds.
+  /// Errors: as open(); invalid_argument (another vocabulary); --draft-tokens alone is wrong usage.
+  tritium::Status open_draft(const SamplingOptions& sampling, const CommonOptions& options);
+  /// Tokens for the draft to guess at a time; 0: there is none.
+  [[nodiscard]] std::size_t drafted() const { return drafted_; }
+
   tritium::Result<tritium::Session> session();
   tritium::Result<std::unique_ptr<tritium::Decoder>> decoder();
 
@@ -73,6 +79,8 @@ class Engine {
   std::size_t context_ = 0;
   bool context_given_ = false;  ///< by --ctx
   std::size_t max_batch_ = 512;
+  std::unique_ptr<Engine> draft_;
+  std::size_t drafted_ = 0;
 };
 
 /// Errors: io, when the model file is not what was opened.
@@ -87,6 +95,9 @@ tritium::SamplerOptions sampler_options(const SamplingOptions& sampling, std::ui
 
 /// --isa, checked: an unknown name is wrong usage, a tier this machine lacks an error.
 tritium::Status pin_isa(const CommonOptions& options);
+
+/// "; 12 of 20 guesses were right"; nothing where none were asked for.
+std::string guesses_text(const tritium::GenerateOptions& options, const tritium::GenerateStats& stats);
 
 /// "12 tokens, 0.034 s, 352.9 tokens/s".
 std::string speed_text(std::size_t tokens, double seconds);

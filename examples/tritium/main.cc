@@ -76,6 +76,17 @@ class Command {
         },
         description, "FILE");
   }
+  /// A name of something, which cannot be empty.
+  CLI::Option* name(const std::string& names, std::string& target, const std::string& expected,
+                    const std::string& description, const std::string& type) {
+    return value(
+        names,
+        [&target, expected](const std::string& where, const std::string& v) {
+          if (v.empty()) wrong_usage(where, expected, "an empty name");
+          target = v;
+        },
+        description, type);
+  }
   /// One of a few words, with the value that each stands for.
   template <class T>
   CLI::Option* choice(const std::string& names, T& target, std::vector<std::pair<std::string, T>> words,
@@ -141,6 +152,7 @@ class Command {
             "Packed weights of this model, see 'tritium pack': mapped where they fit, made where there are none; auto: "
             "beside the model")
             ->type_name("FILE|auto"));
+    common_ = &c;
     add(choice<Kv>("--kv,--cache-type-k,--cache-type-v", c.kv,
                    {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"q8_0", Kv::int8}},
                    "Type of cached keys and values (default f16)"));
@@ -149,8 +161,16 @@ class Command {
     add(flag("--exact", c.exact, "The reference path: weights, activations and KV in f32"));
     add(text("--isa", c.isa, "Pin an instruction-set tier, see 'tritium isa'", "TIER"));
     if (!has_seed_) add(seed(c));
-    common_ = &c;
     app_->add_flag("-q,--quiet", c.quiet, "No notes, timings or progress on standard error")->group("Common options");
+  }
+
+  /// A named set of choices, behind common(): what the command line says itself stays.
+  void profile(CommonOptions& c) {
+    name("--profile", c.profile, "a profile",
+         "Run as a named profile: formats, rotation, cache and chunks of the prompt that belong together (phi-silica); "
+         "--weights, --head and --kv win over it",
+         "NAME")
+        ->group("Common options");
   }
 
   void sampling(SamplingOptions& s, CommonOptions& c) {
@@ -169,6 +189,16 @@ class Command {
         "--lookup", s.lookup, 0, 64,
         "Guess this many tokens from the text itself and check them in one pass: the same text, sooner "
         "where it repeats itself (default 0)"));
+    add(name("--draft", s.draft, "a model",
+             "A smaller model of the same vocabulary guesses tokens, checked in one pass: the same text, sooner where it "
+             "guesses well; --lookup comes first where it has a match",
+             "MODEL"));
+    add(value(
+        "--draft-tokens",
+        [&s](const std::string& where, const std::string& v) {
+          s.draft_tokens = parse_number<std::size_t>(where, v, 1, 64);
+        },
+        "Tokens the draft guesses at a time (default 4, or the profile's)", "N"));
     CLI::Option* stop = app_->add_option_function<std::vector<std::string>>(
         "--stop",
         [&s](const std::vector<std::string>& v) {
@@ -193,7 +223,12 @@ class Command {
     for (const auto& [option, what] : required_) {
       if (option->count() == 0) wrong_usage(name_, what, "nothing");
     }
-    set_quiet(common_ != nullptr && common_->quiet);
+    if (CommonOptions* c = common_; c != nullptr) {
+      set_quiet(c->quiet);
+      c->weights_given = app_->get_option("--weights")->count() != 0;
+      c->head_given = app_->get_option("--head")->count() != 0;
+      c->kv_given = app_->get_option("--kv")->count() != 0;
+    }
     return body_();
   }
 
@@ -218,7 +253,7 @@ class Command {
   std::string name_;
   std::vector<std::pair<CLI::Option*, std::string>> required_;
   std::function<tritium::Result<int>()> body_;
-  const CommonOptions* common_ = nullptr;
+  CommonOptions* common_ = nullptr;
   bool has_seed_ = false;
 };
 
@@ -243,6 +278,7 @@ class CommandLine {
       c.flag("--no-special", run_.no_special, "Special tokens written in the text are plain text");
       c.sampling(run_.sampling, run_.common);
       c.common(run_.common);
+      c.profile(run_.common);
       c.run([this] {
         if (run_.prompt.has_value() == run_.file.has_value()) {
           wrong_usage("tritium run", "either --prompt or --file", run_.prompt ? "both" : "neither");
@@ -263,6 +299,7 @@ class CommandLine {
                             "Tokens of one answer at most (default: to the end of the context)");
       c.sampling(chat_.sampling, chat_.common);
       c.common(chat_.common);
+      c.profile(chat_.common);
       c.run([this] { return chat(chat_); });
     }
     {
@@ -307,6 +344,7 @@ class CommandLine {
       c.flag("--decode", logits_.decode, "Token by token through the KV cache, not in one prefill");
       c.flag("--last", logits_.last, "The last token's row only");
       c.common(logits_.common, true, "Positions the cache holds (default: as many as there are tokens)");
+      c.profile(logits_.common);
       c.run([this] {
         if (logits_.tokens.empty() == !logits_.tokens_file.has_value()) {
           wrong_usage("tritium logits", "either --tokens or --tokens-file",
@@ -334,6 +372,7 @@ class CommandLine {
       c.file("--kl-divergence-base", base, "As --save-logits; with --kl-divergence as --kl-from")->group("");
       c.flag("--kl-divergence", kl_divergence_, "")->group("");
       c.common(perplexity_.common, true, "Tokens of a window (default 512)");
+      c.profile(perplexity_.common);
       c.run([this] {
         if (kl_divergence_ && divergence_base_.empty()) {
           wrong_usage("--kl-divergence", "--kl-divergence-base FILE", "nothing");
@@ -395,11 +434,12 @@ class CommandLine {
                              "Tokens to make, one row for each value; 0: none (default 128)");
       c.number<std::size_t>("-r,--repetitions", bench_.runs, 1, 10000,
                             "Runs of each row, after one that warms up (default 5)");
-      c.flag("--profile", bench_.profile,
+      c.flag("--regions", bench_.regions,
              "One more run of each row, its time divided among the regions of the forward pass");
       c.flag("--json", bench_.json, "One JSON object");
       c.common(bench_.common, true, "Positions the cache holds (default: as many as the longest row needs)",
                &bench_.threads);
+      c.profile(bench_.common);
       c.run([this] { return bench(bench_); });
     }
     {

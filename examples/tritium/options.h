@@ -20,7 +20,9 @@ struct CommonOptions {
   std::string head = "keep";
   std::string shortlist;  ///< empty: none
   std::string cache;      ///< a packed cache, or "auto"; empty: none
+  std::string profile;  ///< empty: none
   Kv kv = Kv::f16;
+  bool weights_given = false, head_given = false, kv_given = false;  ///< and so not the profile's to choose
   Acts acts = Acts::automatic;
   bool exact = false;
   std::string isa;  ///< empty: the best
@@ -37,6 +39,8 @@ struct SamplingOptions {
   std::size_t repeat_last = 64;
   bool greedy = false;
   std::size_t lookup = 0;  ///< not a matter of sampling, but of every command that samples
+  std::string draft;       ///< the model that guesses; empty: none
+  std::optional<std::size_t> draft_tokens;
   std::vector<std::string> stop;
 };
 
@@ -128,7 +132,7 @@ struct BenchOptions {
   std::vector<std::size_t> generated = {128};
   std::vector<std::size_t> threads;  ///< empty: common.threads
   std::size_t runs = 5;
-  bool profile = false;
+  bool regions = false;
   bool json = false;
 };
 

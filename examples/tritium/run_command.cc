@@ -33,6 +33,7 @@ Result<int> run(const RunOptions& options) {
   TRITIUM_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(options.model, options.common, {}));
   TRITIUM_ASSIGN(const std::vector<std::int32_t> ids,
                  encode(engine->tokenizer(), prompt, {true, !options.no_special, false}));
+  TRITIUM_TRY(engine->open_draft(options.sampling, options.common));
   TRITIUM_ASSIGN(tritium::Session session, engine->session());
   tritium::GenerateOptions generate;
   generate.max_tokens = options.n;
@@ -40,6 +41,7 @@ Result<int> run(const RunOptions& options) {
   generate.stop = options.sampling.stop;
   generate.ignore_eos = options.ignore_eos;
   generate.lookup = options.sampling.lookup;
+  generate.drafted = engine->drafted();
 
   const CatchInterrupts catching;
   if (options.echo) {
@@ -59,12 +61,8 @@ Result<int> run(const RunOptions& options) {
     note("the context is full: the text ends after " + std::to_string(engine->context()) +
          " tokens (--ctx allows more, up to the model's " + std::to_string(engine->model().spec.context) + ")");
   }
-  const std::string guesses = options.sampling.lookup == 0
-                                  ? ""
-                                  : "; " + std::to_string(stats.accepted_tokens) + " of " +
-                                        std::to_string(stats.guessed_tokens) + " guesses were right";
   note("prompt " + speed_text(stats.prompt_tokens, stats.prompt_seconds) + "; generated " +
-       speed_text(stats.new_tokens, stats.decode_seconds) + guesses);
+       speed_text(stats.new_tokens, stats.decode_seconds) + guesses_text(generate, stats));
   return stats.finish == Finish::cancelled && interrupted() ? kInterrupted : kDone;
 }
 

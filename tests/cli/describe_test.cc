@@ -107,22 +107,22 @@ TEST_CASE("bench gives a row for each value, with the contract's fields") {
   CHECK(contains(error_of(call({"bench", tiny_model(), "-p", "65"}), 1), "at most 64"));
 }
 
-TEST_CASE("bench --profile divides a run among its regions") {
-  const nlohmann::json json = json_of({"bench", tiny_model(), "-p", "4", "-n", "3", "-r", "1", "--profile", "--json", "-q"});
+TEST_CASE("bench --regions divides a run among its regions") {
+  const nlohmann::json json = json_of({"bench", tiny_model(), "-p", "4", "-n", "3", "-r", "1", "--regions", "--json", "-q"});
   for (const nlohmann::json& row : json["results"]) {
     double bytes = 0;
     std::set<std::string> regions;
-    for (const nlohmann::json& region : row["profile"]) {
+    for (const nlohmann::json& region : row["regions"]) {
       CHECK(region["ms_per_token"].get<double>() >= 0);
       bytes += region["bytes_per_token"].get<double>();
       regions.insert(region["region"].get<std::string>());
     }
-    CHECK(regions.size() == row["profile"].size());
+    CHECK(regions.size() == row["regions"].size());
     CHECK(regions.contains("attention"));
     CHECK(regions.contains("everything else"));
     CHECK(std::fabs(bytes - row["bytes_per_token"].get<double>()) <= 1e-6 * bytes);  // every weight was read in a region
   }
-  const std::string text = output_of({"bench", tiny_model(), "-p", "0", "-n", "3", "-r", "1", "--profile", "-q"});
+  const std::string text = output_of({"bench", tiny_model(), "-p", "0", "-n", "3", "-r", "1", "--regions", "-q"});
   CHECK(contains(text, "norm + qkv"));
   CHECK(contains(text, "us/token"));
 }
