@@ -71,7 +71,7 @@ def model_path(name):
 
 
 def short(text):
-    for long, word in (("not supported", "unknown architecture"), ("not installed", "not installed")):
+    for long, word in (("not supported", "unknown architecture"), ("not installed", "not installed"), ("gguf_tensor_to_f16", "unknown weight type")):
         if long in text:
             return word
     return " ".join(text.split())[:80] or "failed"
