@@ -3,6 +3,7 @@
 //
 //   pp N   one prefill of N tokens into an empty cache, logits of the last one
 //   tg N   from an empty cache, N times: sample (greedy), one token through the whole decoder
+//   tg NxS the same for S texts at once: S x N tokens, S in each pass over the weights
 //
 // Every row is run once to warm up and then measured r times; times are of the monotonic clock. Bytes are the packed
 // weights that the kernels read: once for each token of decode, once for each batch of prefill.
@@ -32,12 +33,14 @@ struct Row {
   std::size_t n_prompt = 0;
   std::size_t n_gen = 0;
   std::size_t threads = 0;
+  std::size_t sequences = 1;
   std::vector<double> seconds;
   double bytes_per_token = 0;
   std::vector<tritium::RegionTime> regions;  // of one more run, as tritium::kRegionNames; then sampling, then the rest
-  [[nodiscard]] std::size_t tokens() const { return n_prompt + n_gen; }
+  [[nodiscard]] std::size_t tokens() const { return n_prompt + n_gen * sequences; }
   [[nodiscard]] std::string test() const {
-    return n_gen == 0 ? "pp" + std::to_string(n_prompt) : "tg" + std::to_string(n_gen);
+    if (n_gen == 0) return "pp" + std::to_string(n_prompt);
+    return "tg" + std::to_string(n_gen) + (sequences == 1 ? "" : "x" + std::to_string(sequences));
   }
   [[nodiscard]] std::vector<double> rates() const {
     std::vector<double> rates;
@@ -84,7 +87,7 @@ class Bench {
   }
 
   Status prefill(std::size_t n) {
-    (void)decoder_.rewind(0);
+    start_over();
     for (std::size_t at = 0; at < n;) {
       TRITIUM_TRY(stop_if_asked());
       const std::size_t batch = std::min(decoder_.max_batch(), n - at);
@@ -96,19 +99,39 @@ class Bench {
   }
 
   Status decode(std::size_t n) {
-    (void)decoder_.rewind(0);
+    start_over();
     std::int32_t id = prompt_[0];
     for (std::size_t i = 0; i < n; ++i) {
       TRITIUM_TRY(stop_if_asked());
       TRITIUM_TRY(forward(decoder_, {&id, 1}, Decoder::Logits::last, logits_.data()));
       const double start = now();
-      id = sampler_.sample(logits_, {});
+      id = sampler_.sample(logits_.first(engine_.model().spec.vocab), {});
       sampling_seconds_ += now() - start;
     }
     return {};
   }
 
-  Status run(const Row& row) { return row.n_gen == 0 ? prefill(row.n_prompt) : decode(row.n_gen); }
+  /// n tokens of each of several texts, which begin differently.
+  Status decode_together(std::size_t n, std::size_t sequences) {
+    start_over();
+    const std::size_t vocab = engine_.model().spec.vocab;
+    std::vector<Decoder::Step> steps;
+    for (std::size_t s = 0; s < sequences; ++s) steps.push_back({s, prompt_[s % prompt_.size()]});
+    for (std::size_t i = 0; i < n; ++i) {
+      TRITIUM_TRY(stop_if_asked());
+      TRITIUM_TRY(decoder_.forward_each(steps, logits_.data()));
+      const double start = now();
+      for (std::size_t s = 0; s < sequences; ++s)
+        steps[s].token = sampler_.sample(logits_.subspan(s * vocab, vocab), {});
+      sampling_seconds_ += now() - start;
+    }
+    return {};
+  }
+
+  Status run(const Row& row) {
+    if (row.n_gen == 0) return prefill(row.n_prompt);
+    return row.sequences == 1 ? decode(row.n_gen) : decode_together(row.n_gen, row.sequences);
+  }
 
   /// One more run of a row, its time divided among the regions of the forward pass.
   Status measure_regions(Row& row) {
@@ -126,6 +149,12 @@ class Bench {
   }
 
  private:
+  void start_over() {
+    for (std::size_t s = decoder_.n_sequences(); s-- > 0;) {
+      decoder_.select(s);
+      (void)decoder_.rewind(0);
+    }
+  }
   Status stop_if_asked() const {
     if (interrupted()) return tritium::Error{Errc::cancelled, "interrupted"};
     return engine_.check_unchanged();
@@ -156,6 +185,7 @@ void write_row(JsonWriter& json, const Row& row) {
   const std::vector<double> rates = row.rates();
   const auto nanoseconds = [](double s) { return static_cast<std::uint64_t>(s * 1e9); };
   json.begin_object().member("test", row.test()).member("n_prompt", row.n_prompt).member("n_gen", row.n_gen);
+  json.member("sequences", row.sequences);
   json.member("runs", rates.size()).key("tokens_per_s").begin_object().rounded("median", median(rates), 6);
   json.rounded("min", *std::min_element(rates.begin(), rates.end()), 6);
   json.rounded("max", *std::max_element(rates.begin(), rates.end()), 6).end_object();
@@ -205,19 +235,21 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
   TRITIUM_TRY(engine.set_threads(threads));
   TRITIUM_ASSIGN(const std::unique_ptr<Decoder> decoder, engine.decoder());
   const std::size_t vocab = engine.model().spec.vocab;
-  TRITIUM_ASSIGN(tritium::Array<float> logits, tritium::Array<float>::allocate(vocab));
+  const std::size_t most = decoder->n_sequences();
+  TRITIUM_ASSIGN(tritium::Array<float> logits, tritium::Array<float>::allocate(most * vocab));
   tritium::SamplerOptions greedy;
   greedy.greedy = true;
   TRITIUM_ASSIGN(tritium::Sampler sampler, tritium::Sampler::create(greedy, decoder->ops().kernels(), vocab));
-  Bench bench(engine, *decoder, sampler, {logits.data(), vocab});
+  Bench bench(engine, *decoder, sampler, {logits.data(), most * vocab});
   decoder->only_largest(sampler.decisive());
 
   std::vector<Row> rows;
   for (const std::size_t n : options.prompts) {
-    if (n != 0) rows.push_back({n, 0, threads, {}, 0, {}});
+    if (n != 0) rows.push_back({n, 0, threads, 1, {}, 0, {}});
   }
   for (const std::size_t n : options.generated) {
-    if (n != 0) rows.push_back({0, n, threads, {}, 0, {}});
+    if (n == 0) continue;
+    for (const std::size_t s : options.sequences) rows.push_back({0, n, threads, s, {}, 0, {}});
   }
   const auto weight_bytes = static_cast<double>(engine.model().weights.bytes_per_token());
   for (Row& row : rows) {
@@ -247,6 +279,7 @@ Result<int> bench(const BenchOptions& options) {
   if (longest == 0) wrong_usage("tritium bench", "a number of tokens with -p or -n", "none");
   Engine::Needs needs;
   needs.tokenizer = false;
+  needs.sequences = needs.logit_rows = *std::max_element(options.sequences.begin(), options.sequences.end());
   needs.context = [&](std::size_t) { return longest; };
   TRITIUM_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(options.model, options.common, needs));
   TRITIUM_TRY(engine->check_fits(longest));

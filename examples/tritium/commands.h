@@ -29,5 +29,7 @@ struct UsageError {
 };
 /// "wrong usage (WHERE: expected EXPECTED, found FOUND)".
 [[noreturn]] void wrong_usage(std::string_view where, std::string_view expected, std::string_view found);
+/// Whether --profile knows `name`.
+bool is_profile(std::string_view name);
 
 }  // namespace cli

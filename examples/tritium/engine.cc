@@ -58,6 +58,8 @@ Status pin_isa(const CommonOptions& options) {
   return tritium::force_isa(options.isa);
 }
 
+bool is_profile(std::string_view name) { return tritium::find_profile(name) != nullptr; }
+
 const tritium::Profile* profile_of(const CommonOptions& options) {
   if (options.profile.empty()) return nullptr;
   const tritium::Profile* profile = tritium::find_profile(options.profile);
@@ -91,7 +93,8 @@ tritium::LoadOptions load_options(const CommonOptions& options) {
 }
 
 tritium::KvType kv_type(const CommonOptions& options) {
-  if (const tritium::Profile* profile = profile_of(options); profile != nullptr && !options.kv_given) return profile->kv;
+  if (const tritium::Profile* profile = profile_of(options); profile != nullptr && !options.kv_given)
+    return profile->kv;
   if (options.exact || options.kv == Kv::f32) return tritium::KvType::f32;
   return options.kv == Kv::f16 ? tritium::KvType::f16 : tritium::KvType::int8;
 }
@@ -127,6 +130,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& model, const Com
   engine->max_batch_ = std::min(engine->max_batch_, engine->context_);
   TRITIUM_ASSIGN(engine->kv_bytes_,
                  tritium::KvCache::bytes_needed(plan.spec, engine->context_, engine->max_batch_, engine->kv_));
+  engine->sequences_ = needs.sequences;
+  TRITIUM_ASSIGN(engine->kv_bytes_, tritium::checked_mul(engine->kv_bytes_, needs.sequences));
   const std::size_t work =
       (needs.logit_rows * plan.spec.vocab + engine->max_batch_ * tritium::widest_row(plan.spec) * 6) * sizeof(float);
   TRITIUM_TRY(check_memory(path, plan.packed_bytes, engine->kv_bytes_, work));
@@ -190,9 +195,9 @@ Status Engine::check_fits(std::size_t tokens) const {
 }
 
 Result<tritium::Session> Engine::session() {
-  TRITIUM_ASSIGN(
-      tritium::Session session,
-      tritium::Session::create(*model_, *tokenizer_, {.context = context_, .max_batch = max_batch_, .kv = kv_}, executor()));
+  TRITIUM_ASSIGN(tritium::Session session,
+                 tritium::Session::create(*model_, *tokenizer_,
+                                          {.context = context_, .max_batch = max_batch_, .kv = kv_}, executor()));
   if (draft_ != nullptr) {
     const Engine& d = *draft_;
     TRITIUM_TRY(session.set_draft(*d.model_, &*d.tokenizer_,
@@ -201,7 +206,8 @@ Result<tritium::Session> Engine::session() {
   return session;
 }
 Result<std::unique_ptr<tritium::Decoder>> Engine::decoder() {
-  return tritium::Decoder::create(*model_, {.context = context_, .max_batch = max_batch_, .kv = kv_}, executor());
+  return tritium::Decoder::create(
+      *model_, {.context = context_, .max_batch = max_batch_, .kv = kv_, .sequences = sequences_}, executor());
 }
 
 Result<tritium::GenerateStats> Engine::generate(tritium::Session& session, std::span<const std::int32_t> prompt,

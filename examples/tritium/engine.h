@@ -24,6 +24,7 @@ class Engine {
     std::size_t max_batch = 512;
     /// Rows of logits that are held at once, for the memory check.
     std::size_t logit_rows = 1;
+    std::size_t sequences = 1;  ///< texts that decoder() keeps side by side
     /// Asked before the weights are loaded, which may take long.
     std::function<tritium::Status(const tritium::Checkpoint& checkpoint, const tritium::Tokenizer& tokenizer)> check;
   };
@@ -76,6 +77,7 @@ class Engine {
   std::unique_ptr<tritium::Model> model_;
   tritium::KvType kv_ = tritium::KvType::f16;
   std::size_t kv_bytes_ = 0;
+  std::size_t sequences_ = 1;
   std::size_t context_ = 0;
   bool context_given_ = false;  ///< by --ctx
   std::size_t max_batch_ = 512;

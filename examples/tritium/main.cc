@@ -26,6 +26,7 @@ namespace {
 constexpr std::size_t kMaxContext = std::size_t{1} << 30;
 constexpr std::size_t kMaxTokens = std::size_t{1} << 30;
 constexpr std::size_t kMaxThreads = 256;
+constexpr std::size_t kMaxSequences = 256;
 constexpr std::int32_t kMaxId = std::numeric_limits<std::int32_t>::max();
 
 /// One subcommand under construction.
@@ -143,10 +144,11 @@ class Command {
              "What linear layers are packed to: a name of 'tritium formats', or keep (default): lose nothing",
              "FORMAT|keep"));
     add(text("--head", c.head, "The same for the output head", "FORMAT|keep"));
-    add(text("--shortlist", c.shortlist,
-             "Find the likeliest tokens with a copy of the head in this format, and compute only theirs exactly: the same "
-             "text, faster where the head is most of the model",
-             "FORMAT"));
+    add(text(
+        "--shortlist", c.shortlist,
+        "Find the likeliest tokens with a copy of the head in this format, and compute only theirs exactly: the same "
+        "text, faster where the head is most of the model",
+        "FORMAT"));
     add(file(
             "--cache", c.cache,
             "Packed weights of this model, see 'tritium pack': mapped where they fit, made where there are none; auto: "
@@ -189,10 +191,11 @@ class Command {
         "--lookup", s.lookup, 0, 64,
         "Guess this many tokens from the text itself and check them in one pass: the same text, sooner "
         "where it repeats itself (default 0)"));
-    add(name("--draft", s.draft, "a model",
-             "A smaller model of the same vocabulary guesses tokens, checked in one pass: the same text, sooner where it "
-             "guesses well; --lookup comes first where it has a match",
-             "MODEL"));
+    add(name(
+        "--draft", s.draft, "a model",
+        "A smaller model of the same vocabulary guesses tokens, checked in one pass: the same text, sooner where it "
+        "guesses well; --lookup comes first where it has a match",
+        "MODEL"));
     add(value(
         "--draft-tokens",
         [&s](const std::string& where, const std::string& v) {
@@ -432,6 +435,9 @@ class CommandLine {
                              "Tokens of the prompt, one row for each value; 0: none (default 512)");
       c.numbers<std::size_t>("-n,--n-gen", bench_.generated, 0, kMaxContext,
                              "Tokens to make, one row for each value; 0: none (default 128)");
+      c.numbers<std::size_t>(
+          "--sequences", bench_.sequences, 1, kMaxSequences,
+          "Texts that are made at once, token by token together, one tg row for each value (default 1)");
       c.number<std::size_t>("-r,--repetitions", bench_.runs, 1, 10000,
                             "Runs of each row, after one that warms up (default 5)");
       c.flag("--regions", bench_.regions,
@@ -561,11 +567,16 @@ int real_main(int argc, char** argv) {
   CLI::App app("Runs small language models on the CPU.", "tritium");
   app.require_subcommand(1);
   CommandLine line(app);
-  // -ctk and -ctv have three letters, which CLI11 reads as -c tk.
+  // -ctk and -ctv have three letters, which CLI11 reads as -c tk; bench --profile without a name is bench --regions.
   std::vector<std::string> arguments;
   for (int i = argc - 1; i > 0; --i) {
     const std::string_view argument(argv[i]);
-    arguments.emplace_back(argument == "-ctk" ? "--cache-type-k" : argument == "-ctv" ? "--cache-type-v" : argument);
+    const bool unnamed =
+        argument == "--profile" && std::string_view(argv[1]) == "bench" && (i + 1 == argc || !is_profile(argv[i + 1]));
+    arguments.emplace_back(argument == "-ctk"   ? "--cache-type-k"
+                           : argument == "-ctv" ? "--cache-type-v"
+                           : unnamed            ? "--regions"
+                                                : argument);
   }
   try {
     app.parse(std::move(arguments));

@@ -20,7 +20,7 @@ struct CommonOptions {
   std::string head = "keep";
   std::string shortlist;  ///< empty: none
   std::string cache;      ///< a packed cache, or "auto"; empty: none
-  std::string profile;  ///< empty: none
+  std::string profile;    ///< empty: none
   Kv kv = Kv::f16;
   bool weights_given = false, head_given = false, kv_given = false;  ///< and so not the profile's to choose
   Acts acts = Acts::automatic;
@@ -132,6 +132,7 @@ struct BenchOptions {
   std::vector<std::size_t> generated = {128};
   std::vector<std::size_t> threads;  ///< empty: common.threads
   std::size_t runs = 5;
+  std::vector<std::size_t> sequences = {1};  ///< texts that tg rows make at once
   bool regions = false;
   bool json = false;
 };

@@ -28,7 +28,8 @@ TEST_CASE("inspect tells a model's facts, tokenizer and tensors") {
   for (const std::string& model : {tiny_model(), golden_folder("llama")}) {
     const nlohmann::json json = json_of({"inspect", model, "--json", "--tensors"});
     require_keys(json, {"path", "kind", "file_bytes", "architecture", "family", "supported", "reason", "parameters",
-                        "hyper_parameters", "tokenizer", "chat_template", "tensor_count", "packed_bytes", "mapped_bytes", "tensors"});
+                        "hyper_parameters", "tokenizer", "chat_template", "tensor_count", "packed_bytes",
+                        "mapped_bytes", "tensors"});
     CHECK(json["family"] == "llama");
     CHECK(json["supported"] == true);
     CHECK(json["kind"] == (model.ends_with(".gguf") ? "gguf" : "safetensors"));
@@ -38,7 +39,8 @@ TEST_CASE("inspect tells a model's facts, tokenizer and tensors") {
     CHECK(json["tensors"].size() == json["tensor_count"]);
     std::size_t numbers = 0;
     for (const auto& tensor : json["tensors"]) {
-      require_keys(tensor, {"name", "type", "shape", "bytes", "bits_per_weight", "role", "packed", "packed_bytes", "mapped_bytes"});
+      require_keys(tensor, {"name", "type", "shape", "bytes", "bits_per_weight", "role", "packed", "packed_bytes",
+                            "mapped_bytes"});
       std::size_t n = 1;
       for (const std::size_t dim : tensor["shape"]) n *= dim;
       numbers += n;
@@ -105,10 +107,19 @@ TEST_CASE("bench gives a row for each value, with the contract's fields") {
   CHECK(contains(text, "tg2"));
   CHECK(json_of({"bench", tiny_model(), "-p", "0", "-n", "2", "-r", "1", "--json"})["results"].size() == 1);
   CHECK(contains(error_of(call({"bench", tiny_model(), "-p", "65"}), 1), "at most 64"));
+  const nlohmann::json together =
+      json_of({"bench", tiny_model(), "-p", "0", "-n", "9", "--sequences", "1,4", "-r", "1", "--json"});
+  REQUIRE(together["results"].size() == 2);
+  CHECK(together["results"][1]["test"] == "tg9x4");
+  CHECK(together["results"][1]["sequences"] == 4);
+  CHECK(together["results"][1]["bytes_per_token"].get<double>() ==
+        together["results"][0]["bytes_per_token"].get<double>() / 4);
+  CHECK(contains(error_of(call({"bench", tiny_model(), "-n", "4", "--sequences", "5"}), 1), "at most"));
 }
 
 TEST_CASE("bench --regions divides a run among its regions") {
-  const nlohmann::json json = json_of({"bench", tiny_model(), "-p", "4", "-n", "3", "-r", "1", "--regions", "--json", "-q"});
+  const nlohmann::json json =
+      json_of({"bench", tiny_model(), "-p", "4", "-n", "3", "-r", "1", "--regions", "--json", "-q"});
   for (const nlohmann::json& row : json["results"]) {
     double bytes = 0;
     std::set<std::string> regions;
@@ -120,9 +131,10 @@ TEST_CASE("bench --regions divides a run among its regions") {
     CHECK(regions.size() == row["regions"].size());
     CHECK(regions.contains("attention"));
     CHECK(regions.contains("everything else"));
-    CHECK(std::fabs(bytes - row["bytes_per_token"].get<double>()) <= 1e-6 * bytes);  // every weight was read in a region
+    CHECK(std::fabs(bytes - row["bytes_per_token"].get<double>()) <=
+          1e-6 * bytes);  // every weight was read in a region
   }
-  const std::string text = output_of({"bench", tiny_model(), "-p", "0", "-n", "3", "-r", "1", "--regions", "-q"});
+  const std::string text = output_of({"bench", "--profile", tiny_model(), "-p", "0", "-n", "3", "-r", "1", "-q"});
   CHECK(contains(text, "norm + qkv"));
   CHECK(contains(text, "us/token"));
 }

@@ -320,6 +320,7 @@ TEST_CASE("every catalogue format has a kernel in every compiled tier", "[matmul
     REQUIRE(table->divergence != nullptr);
     REQUIRE(table->delta_rule != nullptr);
     REQUIRE(table->conv_silu != nullptr);
+    REQUIRE(table->shortlist != nullptr);
     (cpu_has(t.tier) ? run : compiled).append(" ").append(t.name);
   }
   REQUIRE_FALSE(run.empty());
