@@ -4,6 +4,7 @@
 //   pp N   one prefill of N tokens into an empty cache, logits of the last one
 //   tg N   from an empty cache, N times: sample (greedy), one token through the whole decoder
 //   tg NxS the same for S texts at once: S x N tokens, S in each pass over the weights
+//   tg N @ D the same behind D tokens, whose reading is not timed
 //
 // Every row is run once to warm up and then measured r times; times are of the monotonic clock. Bytes are the packed
 // weights that the kernels read: once for each token of decode, once for each batch of prefill.
@@ -34,13 +35,15 @@ struct Row {
   std::size_t n_gen = 0;
   std::size_t threads = 0;
   std::size_t sequences = 1;
+  std::size_t depth = 0;
   std::vector<double> seconds;
   double bytes_per_token = 0;
   std::vector<tritium::RegionTime> regions;  // of one more run, as tritium::kRegionNames; then sampling, then the rest
   [[nodiscard]] std::size_t tokens() const { return n_prompt + n_gen * sequences; }
   [[nodiscard]] std::string test() const {
     if (n_gen == 0) return "pp" + std::to_string(n_prompt);
-    return "tg" + std::to_string(n_gen) + (sequences == 1 ? "" : "x" + std::to_string(sequences));
+    return "tg" + std::to_string(n_gen) + (sequences == 1 ? "" : "x" + std::to_string(sequences)) +
+           (depth == 0 ? "" : " @ d" + std::to_string(depth));
   }
   [[nodiscard]] std::vector<double> rates() const {
     std::vector<double> rates;
@@ -86,20 +89,28 @@ class Bench {
     }
   }
 
-  Status prefill(std::size_t n) {
+  /// An empty cache for a prefill; for a row of decoding one with `depth` tokens of each text.
+  Status prepare(const Row& row) {
     start_over();
+    for (std::size_t s = row.depth == 0 ? 0 : row.sequences; s-- > 0;) {
+      decoder_.select(s);
+      TRITIUM_TRY(prefill(row.depth, Decoder::Logits::none));
+    }
+    return {};
+  }
+
+  Status prefill(std::size_t n, Decoder::Logits wanted) {
     for (std::size_t at = 0; at < n;) {
       TRITIUM_TRY(stop_if_asked());
       const std::size_t batch = std::min(decoder_.max_batch(), n - at);
       TRITIUM_TRY(forward(decoder_, std::span(prompt_).subspan(at, batch),
-                          at + batch == n ? Decoder::Logits::last : Decoder::Logits::none, logits_.data()));
+                          at + batch == n ? wanted : Decoder::Logits::none, logits_.data()));
       at += batch;
     }
     return {};
   }
 
   Status decode(std::size_t n) {
-    start_over();
     std::int32_t id = prompt_[0];
     for (std::size_t i = 0; i < n; ++i) {
       TRITIUM_TRY(stop_if_asked());
@@ -113,7 +124,6 @@ class Bench {
 
   /// n tokens of each of several texts, which begin differently.
   Status decode_together(std::size_t n, std::size_t sequences) {
-    start_over();
     const std::size_t vocab = engine_.model().spec.vocab;
     std::vector<Decoder::Step> steps;
     for (std::size_t s = 0; s < sequences; ++s) steps.push_back({s, prompt_[s % prompt_.size()]});
@@ -128,13 +138,15 @@ class Bench {
     return {};
   }
 
+  /// What is timed, after prepare().
   Status run(const Row& row) {
-    if (row.n_gen == 0) return prefill(row.n_prompt);
+    if (row.n_gen == 0) return prefill(row.n_prompt, Decoder::Logits::last);
     return row.sequences == 1 ? decode(row.n_gen) : decode_together(row.n_gen, row.sequences);
   }
 
   /// One more run of a row, its time divided among the regions of the forward pass.
   Status measure_regions(Row& row) {
+    TRITIUM_TRY(prepare(row));
     tritium::RegionTimes times;
     decoder_.measure_into(&times);
     sampling_seconds_ = 0;
@@ -185,7 +197,7 @@ void write_row(JsonWriter& json, const Row& row) {
   const std::vector<double> rates = row.rates();
   const auto nanoseconds = [](double s) { return static_cast<std::uint64_t>(s * 1e9); };
   json.begin_object().member("test", row.test()).member("n_prompt", row.n_prompt).member("n_gen", row.n_gen);
-  json.member("sequences", row.sequences);
+  json.member("sequences", row.sequences).member("n_depth", row.depth);
   json.member("runs", rates.size()).key("tokens_per_s").begin_object().rounded("median", median(rates), 6);
   json.rounded("min", *std::min_element(rates.begin(), rates.end()), 6);
   json.rounded("max", *std::max_element(rates.begin(), rates.end()), 6).end_object();
@@ -245,16 +257,19 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
 
   std::vector<Row> rows;
   for (const std::size_t n : options.prompts) {
-    if (n != 0) rows.push_back({n, 0, threads, 1, {}, 0, {}});
+    if (n != 0) rows.push_back({n, 0, threads, 1, 0, {}, 0, {}});
   }
   for (const std::size_t n : options.generated) {
     if (n == 0) continue;
-    for (const std::size_t s : options.sequences) rows.push_back({0, n, threads, s, {}, 0, {}});
+    for (const std::size_t depth : options.depths) {
+      for (const std::size_t s : options.sequences) rows.push_back({0, n, threads, s, depth, {}, 0, {}});
+    }
   }
   const auto weight_bytes = static_cast<double>(engine.model().weights.bytes_per_token());
   for (Row& row : rows) {
     Progress progress(row.test());
     for (std::size_t r = 0; r <= options.runs; ++r) {
+      TRITIUM_TRY(bench.prepare(row));
       const double start = now();
       TRITIUM_TRY(bench.run(row));
       if (r != 0) row.seconds.push_back(now() - start);  // the first one warms up
@@ -273,8 +288,9 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
 
 Result<int> bench(const BenchOptions& options) {
   std::size_t longest = 0;
-  for (const std::vector<std::size_t>* list : {&options.prompts, &options.generated}) {
-    for (const std::size_t n : *list) longest = std::max(longest, n);
+  for (const std::size_t n : options.prompts) longest = std::max(longest, n);
+  for (const std::size_t n : options.generated) {
+    for (const std::size_t depth : options.depths) longest = std::max(longest, n == 0 ? 0 : n + depth);
   }
   if (longest == 0) wrong_usage("tritium bench", "a number of tokens with -p or -n", "none");
   Engine::Needs needs;

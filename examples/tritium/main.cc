@@ -435,6 +435,8 @@ class CommandLine {
                              "Tokens of the prompt, one row for each value; 0: none (default 512)");
       c.numbers<std::size_t>("-n,--n-gen", bench_.generated, 0, kMaxContext,
                              "Tokens to make, one row for each value; 0: none (default 128)");
+      c.numbers<std::size_t>("-d,--n-depth", bench_.depths, 0, kMaxContext,
+                             "Tokens that are read before the clock starts, one tg row for each value (default 0)");
       c.numbers<std::size_t>(
           "--sequences", bench_.sequences, 1, kMaxSequences,
           "Texts that are made at once, token by token together, one tg row for each value (default 1)");

@@ -133,6 +133,7 @@ struct BenchOptions {
   std::vector<std::size_t> threads;  ///< empty: common.threads
   std::size_t runs = 5;
   std::vector<std::size_t> sequences = {1};  ///< texts that tg rows make at once
+  std::vector<std::size_t> depths = {0};     ///< tokens that are in the cache before tg rows begin
   bool regions = false;
   bool json = false;
 };

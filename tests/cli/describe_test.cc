@@ -115,6 +115,12 @@ TEST_CASE("bench gives a row for each value, with the contract's fields") {
   CHECK(together["results"][1]["bytes_per_token"].get<double>() ==
         together["results"][0]["bytes_per_token"].get<double>() / 4);
   CHECK(contains(error_of(call({"bench", tiny_model(), "-n", "4", "--sequences", "5"}), 1), "at most"));
+  const nlohmann::json deep =
+      json_of({"bench", tiny_model(), "-p", "0", "-n", "4", "-d", "0,40", "--sequences", "2", "-r", "1", "--json"});
+  REQUIRE(deep["results"].size() == 2);
+  CHECK(deep["results"][1]["test"] == "tg4x2 @ d40");
+  CHECK(deep["results"][1]["n_depth"] == 40);
+  CHECK(contains(error_of(call({"bench", tiny_model(), "-p", "0", "-n", "4", "-d", "61"}), 1), "at most 64"));
 }
 
 TEST_CASE("bench --regions divides a run among its regions") {
