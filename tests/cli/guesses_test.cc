@@ -81,7 +81,7 @@ TEST_CASE("drafts that cannot serve are an error line") {
   CHECK(contains(error_of(call({"run", tiny_model(), "-p", "a", "--draft", "none.gguf"}), 1), "none.gguf"));
 }
 
-TEST_CASE("--profile phi-silica on Phi-3 and on plain Llama shapes") {
+TEST_CASE("the profile phi-silica on Phi-3 and on plain Llama shapes") {
   const TemporaryFolder folder;
   write_file(folder / "text.txt", "Alice was beginning to get very tired of sitting by her sister on the bank");
   for (const char* name : {"phi3", "phi4-mini", "llama-gqa", "llama-tied"}) {
