@@ -20,14 +20,18 @@ TRITIUM_NAMESPACE_BEGIN
 
 namespace detail {
 
-/// How far one logit can move when activations and float sums are rounded otherwise, as a share of |w| |x|. Two parts of int8
-/// leave at most max|x| / 254^2 of an input, hence sqrt(group) / 254^2 of a group's length; a float sum of k products at most
-/// k 2^-24 of its terms, whose absolute values sum to |w| |x| at most.
-inline float shortlist_slack(const PackFormatInfo& f, std::size_t k) {
-  const double group = f.activation_group() == 0 ? static_cast<double>(k) : static_cast<double>(f.activation_group());
-  return static_cast<float>(f.is_float ? 0.0 : std::sqrt(group) / (254.0 * 254.0)) +
-         static_cast<float>(k + 64) * 0x1p-24f;
+/// How far a head's logit can be from w x, as a share of |w| |x|. Two parts of int8 activations leave at most max|x| / 254^2
+/// of an input, hence sqrt(group) / 254^2 of a group's length; a float sum of k products at most k 2^-24 of its terms,
+/// whose absolute values sum to |w| |x| at most, and so does that of the copy.
+inline double shortlist_slack(const PackFormatInfo& head, std::size_t k) {
+  const std::size_t group = head.activation_group() == 0 ? k : head.activation_group();
+  const double activations = head.is_float ? 0.0 : std::sqrt(static_cast<double>(group)) / (254.0 * 254.0);
+  return activations + 2.0 * static_cast<double>(k + 64) * 0x1p-24;
 }
+
+/// What the copy's activations, int8 in one part, may have lost of |x| before the bound grows: a little more than they lose of
+/// normally distributed inputs.
+inline constexpr double kShortlistLoss = 1.0 / 128;
 
 /// A minimum under codes cancels in a sum: its rounding is not bounded by |w|.
 inline bool has_minimum(const PackFormatInfo& f) {
@@ -52,8 +56,7 @@ inline Result<ShortlistWeights> make_shortlist(const PackedMatrix& head, PackFor
   ShortlistWeights list;
   TRITIUM_ASSIGN(list.coarse, PackedMatrix::allocate(format, head.n(), k));
   TRITIUM_ASSIGN(list.reach, Array<float>::allocate(round_up(head.n(), kPanelRows)));
-  const double rounding = static_cast<double>(detail::shortlist_slack(to, k));
-  const double slack = rounding + static_cast<double>(detail::shortlist_slack(from, k));
+  const double slack = detail::shortlist_slack(from, k) + detail::kShortlistLoss;
   std::atomic<std::size_t> next{0};
   std::atomic<bool> failed{false};
   Status status;
@@ -80,7 +83,7 @@ inline Result<ShortlistWeights> make_shortlist(const PackedMatrix& head, PackFor
         }
         apart = std::sqrt(apart);
         length = std::sqrt(length);
-        list.reach[first + r] = static_cast<float>(1.0001 * (apart * (1.0 + slack) + (length + apart) * slack));
+        list.reach[first + r] = static_cast<float>(1.0001 * (apart + (length + apart) * slack));
       }
     }
     if (!done.ok() && !failed.exchange(true)) status = std::move(done);
@@ -97,7 +100,11 @@ class Shortlist {
       Shortlist s;
       if (weights.coarse.empty()) return s;
       s.weights_ = &weights;
-      TRITIUM_ASSIGN(s.x_, Array<float>::allocate(weights.coarse.k()));
+      const std::size_t k = weights.coarse.k();
+      const std::size_t group = weights.coarse.format_info().activation_group();
+      TRITIUM_ASSIGN(s.x_, Array<float>::allocate(k));
+      TRITIUM_ASSIGN(s.codes_, AlignedBuffer::allocate(q8_bytes(1, k, group)));
+      s.rounded_ = Q8Rows::bind(s.codes_.data(), 1, k, group);
       s.threads_.resize(n_threads);
       for (std::size_t t = 0; t < n_threads; ++t)
         s.threads_[t].panels.resize(split_range(weights.coarse.n_panels(), n_threads, t).size());
@@ -118,12 +125,10 @@ class Shortlist {
     const std::size_t k = weights_->coarse.k();
     MatmulOutput coarse = head;
     coarse.w = &weights_->coarse;
-    workspace.project(1, k, row, {&coarse, 1}, true);
+    workspace.project(1, k, row, {&coarse, 1});
     row(0, x_.data());
-    double squares = 0;
-    for (std::size_t i = 0; i < k; ++i) squares += static_cast<double>(x_[i]) * static_cast<double>(x_[i]);
-    const auto norm = static_cast<float>(1.0001 * std::sqrt(squares));
     const KernelTable& kernels = workspace.kernels();
+    const float norm = length(kernels);
     const std::span<float> y(head.y.data, weights_->coarse.n());
 
     find_largest(workspace, y, std::min(top, y.size()));
@@ -161,6 +166,22 @@ class Shortlist {
   static constexpr std::size_t kWorthwhile =
       4;                                    // a list of more than a quarter of the panels costs what the copy saves
   static constexpr std::size_t kRest = 16;  // rows that then take the whole head
+
+  /// A number L with |w - v| |x| + |w| |x - x'| <= reach L for the x in x_ and the x' that the copy multiplies.
+  float length(const KernelTable& kernels) {
+    kernels.quantize_rows(x_.data(), 0, rounded_, 0, 1);
+    double given = 0, taken = 0, lost = 0;
+    for (std::size_t i = 0; i < x_.size(); ++i) {
+      const auto x = static_cast<double>(x_[i]);
+      const auto scale = static_cast<double>(rounded_.scales[rounded_.group == 0 ? 0 : i / rounded_.group]);
+      const double rounded = scale * static_cast<double>(rounded_.codes[i]);
+      given += x * x;
+      taken += rounded * rounded;
+      lost += (x - rounded) * (x - rounded);
+    }
+    const double most = std::max({std::sqrt(given), std::sqrt(taken), std::sqrt(lost) / detail::kShortlistLoss});
+    return static_cast<float>(1.0001 * most);
+  }
 
   static bool larger(const Found& a, const Found& b) {
     return a.value != b.value ? a.value > b.value : a.index < b.index;
@@ -204,6 +225,8 @@ class Shortlist {
 
   const ShortlistWeights* weights_ = nullptr;
   Array<float> x_;
+  AlignedBuffer codes_;
+  Q8Rows rounded_;  // x_ as the copy multiplies it
   std::vector<Thread> threads_;
   std::vector<Found> largest_;
   std::vector<std::uint32_t> first_;
