@@ -31,11 +31,6 @@ function close_function() {
 wanted != "" && $0 ~ wanted && index($0, register) { found = 1 }
 END {
   close_function()
-  for (t in formats) {
-    if (most == 0) most = formats[t]
-    total += formats[t]
-    ++tiers
-  }
   for (t in checked) printf "%-14s %3d loops\n", t, checked[t]
   for (t in formats) printf "%-14s %3d formats\n", t, formats[t]
   if (formats["avx2 vnni"] < 20 || formats["avx2 vnni"] != formats["avx2 pairs"] || formats["avx512 vnni"] < formats["avx2 vnni"] ||
