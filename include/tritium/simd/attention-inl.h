@@ -54,11 +54,26 @@ HWY_INLINE VF LoadKv(const std::int8_t* p) {
   return hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(d8, p)));
 }
 
+// How far ahead memory is asked for, in positions: hardware prefetch follows neither four panels of keys at once nor rows
+// that end where another head's task begins. Behind 4,096 keys of 64 (int8, 3 heads, 30 layers, one core of Zen 5) a token
+// took 6.8 ms without, 2.6 to 3.2 ms with 64 and 64, 1.9 to 2.5 ms with these; in cache it takes 1.8 ms. Past the end of a
+// segment lies the next one of the same head, which is somebody's next task.
+inline constexpr std::size_t kKeysAhead = 128;
+inline constexpr std::size_t kValuesAhead = 64;
+
+/// Asks for `count` elements.
+template <std::size_t count, class T>
+HWY_INLINE void PrefetchAll(const T* from) {
+  Unroll<(count * sizeof(T) + kLineBytes - 1) / kLineBytes>(
+      [&](auto line) TRITIUM_LAMBDA { __builtin_prefetch(from + line * kLineBytes / sizeof(T)); });
+}
+
 /// Scores of R queries against kKeyVectors vectors of keys, from `key` (relative to the segment) on.
 template <class T, std::size_t R>
 HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* keys, std::size_t key,
                           const float* scales, float (*scores)[kAttentionSegment]) {
   constexpr bool kScaled = std::is_same_v<T, std::int8_t>;
+  constexpr std::size_t kKeys = kKeyVectors * kLanes;
   const std::size_t group = kScaled ? kKeyGroup : head_dim;
   const std::size_t n_groups = (head_dim + group - 1) / group;
   const T* base[kKeyVectors];
@@ -71,6 +86,7 @@ HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* 
     Unroll<R * kKeyVectors>([&](auto i) TRITIUM_LAMBDA { s[i / kKeyVectors][i % kKeyVectors] = hn::Zero(DF()); });
     const std::size_t end = (g + 1) * group < head_dim ? (g + 1) * group : head_dim;
     for (std::size_t i = g * group; i < end; ++i) {
+      PrefetchAll<kKeys>(keys + (key + kKeysAhead) * head_dim + i * kKeys);
       VF k[kKeyVectors];
       Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA { k[c] = LoadKv(base[c] + i * kPanelRows); });
       Unroll<R>([&](auto r) TRITIUM_LAMBDA {
@@ -81,7 +97,9 @@ HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* 
     Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA {
       const std::size_t at = key + c * kLanes;
       if constexpr (kScaled) {  // running sums wait in memory: there are registers for one set alone
-        const VF t = hn::LoadU(DF(), scales + (at / kPanelRows * n_groups + g) * kPanelRows + at % kPanelRows);
+        const float* t_at = scales + (at / kPanelRows * n_groups + g) * kPanelRows + at % kPanelRows;
+        PrefetchAll<kLanes>(t_at + kKeysAhead * n_groups);
+        const VF t = hn::LoadU(DF(), t_at);
         Unroll<R>([&](auto r) TRITIUM_LAMBDA {
           const VF sum = g == 0 ? hn::Zero(DF()) : hn::LoadU(DF(), scores[r] + at);
           hn::StoreU(hn::MulAdd(s[r][c], t, sum), DF(), scores[r] + at);
@@ -100,6 +118,7 @@ HWY_INLINE void ValueTile(const float (*p)[kAttentionSegment], std::size_t first
   VF o[R][NV];
   Unroll<R * NV>([&](auto i) TRITIUM_LAMBDA { o[i / NV][i % NV] = hn::Zero(DF()); });
   for (std::size_t j = first; j < last; ++j) {
+    PrefetchAll<NV * kLanes>(values + (j + kValuesAhead) * stride + column);
     VF v[NV];
     Unroll<NV>([&](auto c) TRITIUM_LAMBDA { v[c] = LoadKv(values + j * stride + column + c * kLanes); });
     Unroll<R>([&](auto r) TRITIUM_LAMBDA {
@@ -169,6 +188,7 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
         const VF p = hn::IfThenElse(hn::IsNaN(x), x, ExpNonPositive(DF(), x));
         total[v] = hn::Add(total[v], p);
         if constexpr (kScaled) {
+          PrefetchAll<kLanes>(a.value_scales + at + kKeysAhead);
           hn::StoreU(hn::Mul(p, hn::LoadU(DF(), a.value_scales + at)), DF(), s + at);
         } else {
           hn::StoreU(p, DF(), s + at);
