@@ -18,6 +18,7 @@
 #include "json_writer.h"
 #include "memory.h"
 #include "signals.h"
+#include "text_side.h"
 
 namespace cli {
 
@@ -78,7 +79,7 @@ std::string_view region_name(std::size_t i) {
 
 class Bench {
  public:
-  Bench(Engine& engine, Decoder& decoder, tritium::Sampler& sampler, std::span<float> logits)
+  Bench(Engine& engine, Decoder& decoder, tritium::Sampler& sampler, std::span<float> logits, std::int32_t first)
       : engine_(engine), decoder_(decoder), sampler_(sampler), logits_(logits) {
     // Ids spread over the vocabulary: which ones they are changes nothing but the embedding's cache lines.
     const std::size_t vocab = engine.model().spec.vocab;
@@ -87,6 +88,7 @@ class Bench {
       state = state * 6364136223846793005u + 1442695040888963407u;
       prompt_.push_back(static_cast<std::int32_t>((state >> 33) % vocab));
     }
+    if (first != tritium::kNoToken) prompt_[0] = first;
   }
 
   /// An empty cache for a prefill; for a row of decoding one with `depth` tokens of each text.
@@ -243,7 +245,16 @@ void write_regions(const Row& row) {
   }
 }
 
-Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, std::size_t threads) {
+/// The id that texts begin with, so that what is decoded is a text: a shortlist gains nothing on noise. kNoToken: none.
+std::int32_t first_token(const Engine& engine) {
+  const auto tokenizer = open_tokenizer(engine.checkpoint());
+  if (!tokenizer.ok()) return tritium::kNoToken;
+  const std::int32_t bos = tokenizer->bos();
+  return bos >= 0 && static_cast<std::size_t>(bos) < engine.model().spec.vocab ? bos : tritium::kNoToken;
+}
+
+Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, std::size_t threads,
+                                 std::int32_t first) {
   TRITIUM_TRY(engine.set_threads(threads));
   TRITIUM_ASSIGN(const std::unique_ptr<Decoder> decoder, engine.decoder());
   const std::size_t vocab = engine.model().spec.vocab;
@@ -252,7 +263,7 @@ Result<std::vector<Row>> measure(const BenchOptions& options, Engine& engine, st
   tritium::SamplerOptions greedy;
   greedy.greedy = true;
   TRITIUM_ASSIGN(tritium::Sampler sampler, tritium::Sampler::create(greedy, decoder->ops().kernels(), vocab));
-  Bench bench(engine, *decoder, sampler, {logits.data(), most * vocab});
+  Bench bench(engine, *decoder, sampler, {logits.data(), most * vocab}, first);
   decoder->only_largest(sampler.decisive());
 
   std::vector<Row> rows;
@@ -303,9 +314,10 @@ Result<int> bench(const BenchOptions& options) {
   TRITIUM_ASSIGN(const tritium::IsaChoice isa, tritium::active_isa());
   const std::vector<std::size_t> threads =
       options.threads.empty() ? std::vector<std::size_t>{engine->threads()} : options.threads;
+  const std::int32_t first = first_token(*engine);
   std::vector<Row> rows;
   for (const std::size_t n : threads) {
-    TRITIUM_ASSIGN(std::vector<Row> measured, measure(options, *engine, n));
+    TRITIUM_ASSIGN(std::vector<Row> measured, measure(options, *engine, n, first));
     rows.insert(rows.end(), measured.begin(), measured.end());
   }
   const std::string_view tier = tritium::info(isa.tier).name;
