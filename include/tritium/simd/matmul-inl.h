@@ -42,6 +42,12 @@ inline constexpr std::size_t kMostRows = kLanes == 16 ? 8 : HWY_ARCH_X86 && kLan
 template <std::size_t NP>
 inline constexpr std::size_t kPrefetchBytes = 8192 / NP;
 
+/// Asks for the lines of `bytes` bytes, a multiple of a line.
+template <std::size_t bytes>
+HWY_INLINE void PrefetchLines(const std::uint8_t* from) {
+  Unroll<bytes / kLineBytes>([&](auto i) TRITIUM_LAMBDA { __builtin_prefetch(from + i * kLineBytes); });
+}
+
 /// Inputs under one activation scale of a grouped format.
 template <class F>
 inline constexpr std::size_t kXGroup = F::kGroup < kStepInputs ? kStepInputs : F::kGroup;
@@ -223,7 +229,10 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
   for (std::size_t u = 0; u < n_units; ++u) {
     const std::size_t unit_at = u * F::kUnitBytes;
     UnitScales<F> scales[NP];
-    Unroll<NP>([&](auto p) TRITIUM_LAMBDA { scales[p].Load(panel[p] + unit_at); });
+    Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
+      if constexpr (kPrefetch) PrefetchLines<F::kHeaderBytes>(panel[p] + unit_at + kPrefetchBytes<NP>);
+      scales[p].Load(panel[p] + unit_at);
+    });
     for (std::size_t o = 0; o < kRuns; ++o, ++x_group) {
       Unroll<kHalves>([&](auto h) TRITIUM_LAMBDA {
         const std::size_t accumulation = kHalves * x_group + h;
@@ -249,11 +258,8 @@ HWY_INLINE void GroupedUnits(const std::uint8_t* const (&panel)[NP], std::size_t
           const std::size_t step_at = unit_at + F::kHeaderBytes + (o * kSteps + s) * F::kStepBytes;
           const std::size_t x_at = (x_group * kSteps + s) * kStepInputs;
           if constexpr (kPrefetch && h == 0) {
-            Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-              Unroll<F::kStepBytes / kLineBytes>([&](auto i) TRITIUM_LAMBDA {
-                __builtin_prefetch(panel[p] + step_at + kPrefetchBytes<NP> + i * kLineBytes);
-              });
-            });
+            Unroll<NP>([&](auto p)
+                           TRITIUM_LAMBDA { PrefetchLines<F::kStepBytes>(panel[p] + step_at + kPrefetchBytes<NP>); });
           }
           if constexpr (kInPlace) {
             Unroll<8>([&](auto q) TRITIUM_LAMBDA {
@@ -337,10 +343,7 @@ HWY_INLINE void RowUnits(const std::uint8_t* const (&panel)[NP], std::size_t n_u
     for (std::size_t u = 0; u < n_units; ++u) {
       const std::size_t at = u * F::kUnitBytes;
       if constexpr (kPrefetch) {
-        Unroll<NP>([&](auto p) TRITIUM_LAMBDA {
-          Unroll<F::kStepBytes / kLineBytes>(
-              [&](auto i) TRITIUM_LAMBDA { __builtin_prefetch(panel[p] + at + kPrefetchBytes<NP> + i * kLineBytes); });
-        });
+        Unroll<NP>([&](auto p) TRITIUM_LAMBDA { PrefetchLines<F::kStepBytes>(panel[p] + at + kPrefetchBytes<NP>); });
       }
       AddQuads<F, Dot, 0, 8>(panel, at, row, u * kStepInputs, sum);
     }
