@@ -1,29 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Version, the ISA-tagged namespace, checks and the few compiler attributes that everything else uses.
+// What the compiler must be, the ISA-tagged namespace, checks and the few compiler attributes that everything else uses.
 //
 // Every inline function of the library lives in an inline namespace whose name spells the compiler flags that change
 // generated code. Two objects of one program built with different -m flags therefore hold two differently named copies,
 // and the linker can never pick the AVX-512 copy of a function for a caller that was built for AVX2.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
-#define TRITIUM_VERSION_MAJOR 0
-#define TRITIUM_VERSION_MINOR 1
-#define TRITIUM_VERSION_PATCH 0
-#define TRITIUM_VERSION "0.1.0"
-
+// Before any other header: the first message for a target that cannot be served is the reason.
+#if !defined(__GNUC__) && !defined(__clang__)
+#error "tritium needs GCC 12 or newer, or Clang 16 or newer"
+#endif
 #if !defined(__cplusplus) || __cplusplus < 202002L
 #error "tritium needs C++20 (-std=c++20)"
 #endif
 #if defined(__FAST_MATH__)
 #error "tritium must not be compiled with -ffast-math: it breaks NaN checks and the exact integer paths"
 #endif
-static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files are mapped whole");
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#if !defined(__SIZEOF_POINTER__) || __SIZEOF_POINTER__ != 8
+#error "tritium needs a 64-bit target: model files are mapped whole"
+#endif
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "tritium needs a little-endian target: model files and packed panels are little-endian and used in place"
 #endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tritium/core/version.h"
 
 // 1: ops/ declare functions that the compiled library tritium::kernels defines. 0: ops/ include their code.
 #ifndef TRITIUM_DISPATCH
@@ -91,11 +94,16 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
 #else
 #define TRITIUM_TAG_E
 #endif
-#define TRITIUM_PASTE7_(a, b, c, d, e, f, g) v0_##a##b##_##c##d##e##f##g
-#define TRITIUM_PASTE7(a, b, c, d, e, f, g) TRITIUM_PASTE7_(a, b, c, d, e, f, g)
+#if !defined(__cpp_exceptions)  // no_throw.h is a fence in one kind of object and nothing in the other
+#define TRITIUM_TAG_F x
+#else
+#define TRITIUM_TAG_F
+#endif
+#define TRITIUM_PASTE8_(a, b, c, d, e, f, g, h) v0_##a##b##_##c##d##e##f##g##h
+#define TRITIUM_PASTE8(a, b, c, d, e, f, g, h) TRITIUM_PASTE8_(a, b, c, d, e, f, g, h)
 #define TRITIUM_ABI                                                                                                \
-  TRITIUM_PASTE7(TRITIUM_TAG_MODE, TRITIUM_TAG_CHECKS, TRITIUM_TAG_A, TRITIUM_TAG_B, TRITIUM_TAG_C, TRITIUM_TAG_D, \
-                 TRITIUM_TAG_E)
+  TRITIUM_PASTE8(TRITIUM_TAG_MODE, TRITIUM_TAG_CHECKS, TRITIUM_TAG_A, TRITIUM_TAG_B, TRITIUM_TAG_C, TRITIUM_TAG_D, \
+                 TRITIUM_TAG_E, TRITIUM_TAG_F)
 
 // Opens and closes `tritium` with its tag.
 #define TRITIUM_NAMESPACE_BEGIN \
@@ -119,14 +127,10 @@ static_assert(sizeof(void*) == 8, "tritium needs a 64-bit target: model files ar
   }
 
 // --- attributes ------------------------------------------------------------------------------------------------------
-#if defined(__GNUC__) || defined(__clang__)
 #define TRITIUM_INLINE inline __attribute__((always_inline))
 #define TRITIUM_NOINLINE __attribute__((noinline))
 #define TRITIUM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TRITIUM_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#else
-#error "tritium needs GCC 12 or newer, or Clang 16 or newer"
-#endif
 
 TRITIUM_NAMESPACE_BEGIN
 
