@@ -220,12 +220,10 @@ class Facts {
   }
   [[nodiscard]] Result<double> number(std::string_view key, double least, double most) const {
     TRITIUM_ASSIGN(const double value, source_.template get<double>(full(key)));
-    if (!(value >= least && value <= most))
-      return out_of_bounds(key, std::to_string(least), std::to_string(most), std::to_string(value));
-    return value;
+    return bounded(key, value, least, most);
   }
   [[nodiscard]] Result<double> number_or(std::string_view key, double fallback, double least, double most) const {
-    return has(key) ? number(key, least, most) : Result<double>(fallback);
+    return has(key) ? number(key, least, most) : bounded(key, fallback, least, most);
   }
   [[nodiscard]] Result<bool> flag_or(std::string_view key, bool fallback) const {
     return source_.template get_or<bool>(full(key), fallback);
@@ -268,6 +266,12 @@ class Facts {
     if (value < least || value > most)
       return out_of_bounds(key, std::to_string(least), std::to_string(most), std::to_string(value));
     return static_cast<std::size_t>(value);
+  }
+  /// A fallback may have been computed from other keys: it has to be sound too.
+  Result<double> bounded(std::string_view key, double value, double least, double most) const {
+    if (!(value >= least && value <= most))
+      return out_of_bounds(key, std::to_string(least), std::to_string(most), std::to_string(value));
+    return value;
   }
 
   const Source& source_;

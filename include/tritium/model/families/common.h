@@ -136,6 +136,12 @@ inline Result<CommonFacts<GgufFile>> read_gguf_facts(const GgufFile& file, std::
   return facts;
 }
 
+/// YaRN places its ramp by logarithms of the base.
+inline Status check_yarn_base(const RopeSpec& rope, const std::string& where) {
+  if (rope.base > 1.0) return {};
+  return make_error(Errc::invalid_file, "rope scaling", where, "a base above 1 with yarn", std::to_string(rope.base));
+}
+
 /// rope.* keys; the divisors of rope_freqs.weight are read by the loader.
 inline Result<RopeSpec> read_gguf_rope(const GgufFile& file, const CommonFacts<GgufFile>& facts, double default_base) {
   const detail::GgufFacts& keys = facts.keys;
@@ -158,6 +164,7 @@ inline Result<RopeSpec> read_gguf_rope(const GgufFile& file, const CommonFacts<G
     rope.scaling = RopeScaling::linear;
   } else if (type == "yarn") {
     rope.scaling = RopeScaling::yarn;
+    TRITIUM_TRY(check_yarn_base(rope, keys.where()));
     TRITIUM_ASSIGN(rope.beta_fast, keys.number_or("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6));
     TRITIUM_ASSIGN(rope.beta_slow, keys.number_or("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6));
     TRITIUM_TRY(keys.only<double>("rope.scaling.yarn_ext_factor", 1.0));
@@ -277,6 +284,7 @@ inline Result<RopeSpec> read_rope_parameters(const JsonObject& object, const Com
     }
   } else if (type == "yarn") {
     rope.scaling = RopeScaling::yarn;
+    TRITIUM_TRY(check_yarn_base(rope, keys.where()));
     TRITIUM_ASSIGN(rope.beta_fast, keys.number_or("beta_fast", 32.0, 1e-3, 1e6));
     TRITIUM_ASSIGN(rope.beta_slow, keys.number_or("beta_slow", 1.0, 1e-3, 1e6));
     TRITIUM_ASSIGN(rope.truncate, keys.flag_or("truncate", true));
@@ -430,6 +438,13 @@ inline Status share_caches(ModelSpec& spec, std::size_t shared, const std::vecto
     if (source == 0) {
       return make_error(Errc::invalid_file, "shared caches", where,
                         "an earlier layer of the kind of layer " + std::to_string(i), "none");
+    }
+    const std::size_t heads = spec.layers[source - 1].n_kv_heads;
+    if (spec.layers[i].n_kv_heads != heads) {  // queries would read heads that the cache does not have
+      return make_error(Errc::invalid_file, "shared caches", where,
+                        std::to_string(heads) + " KV heads on layer " + std::to_string(i) + ", as on layer " +
+                            std::to_string(source - 1),
+                        std::to_string(spec.layers[i].n_kv_heads));
     }
     spec.layers[i].kv_source = static_cast<int>(source - 1);
   }

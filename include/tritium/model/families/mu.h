@@ -77,9 +77,11 @@ inline Result<EncoderDecoderSpec> from_config(const JsonObject& config) {
   TRITIUM_ASSIGN(const bool interleaved, keys.flag_or("is_interleaved", false));
   TRITIUM_ASSIGN(const bool dual, keys.flag_or("dual_norm", false));
   const std::size_t head_dim = width / heads;
-  if (width % heads != 0 || head_dim % 2 != 0) {
+  if (width % heads != 0 || head_dim % 2 != 0 || head_dim > kMaxHeadDim) {
     return make_error(Errc::invalid_file, "head counts do not fit", keys.where() + ", key \"qkv_embd\"",
-                      "an even width for each of " + std::to_string(heads) + " heads", std::to_string(width));
+                      "an even width, at most " + std::to_string(kMaxHeadDim) + ", for each of " +
+                          std::to_string(heads) + " heads",
+                      std::to_string(width));
   }
   RopeSpec rope;
   rope.rotary_dim = head_dim;

@@ -51,6 +51,9 @@ inline Result<ModelSpec> from_gguf(const GgufFile& file) {
     // The file's attn_factor is wrong where the model's config said "yarn": recompute it from the lengths.
     rope.scaling = RopeScaling::longrope;
     const double stretch = static_cast<double>(facts.spec.context) / static_cast<double>(rope.original_context);
+    if (stretch > 1.0 && rope.original_context < 2) {  // its logarithm divides
+      return make_error(Errc::invalid_file, "rope scaling", facts.keys.where(), "an original context above 1", "1");
+    }
     if (stretch > 1.0)
       rope.magnitude = std::sqrt(1.0 + std::log(stretch) / std::log(static_cast<double>(rope.original_context)));
   }

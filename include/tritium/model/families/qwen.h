@@ -78,7 +78,7 @@ inline Result<ModelSpec> from_config(const JsonObject& config) {
   RopeSpec rope;
   rope.rotary_dim = head_dim / 2 * 2;
   TRITIUM_ASSIGN(rope.base, facts.keys.number_or("rotary_emb_base", 10000.0, 1.0, 1e12));
-  TRITIUM_ASSIGN(rope.original_context, facts.keys.size_or("seq_length", spec.context, 1, kMaxContext));
+  TRITIUM_ASSIGN(rope.original_context, facts.keys.size_or("seq_length", spec.context, 2, kMaxContext));
   spec.context = std::max(spec.context, rope.original_context);
   TRITIUM_ASSIGN(const bool grows, facts.keys.flag_or("use_dynamic_ntk", true));
   TRITIUM_ASSIGN(const bool log_n, facts.keys.flag_or("use_logn_attn", true));
