@@ -6,6 +6,7 @@
 #include <string>
 
 #include "options.h"
+#include "tritium/io/checkpoint.h"
 #include "tritium/model/profile.h"
 
 namespace cli {

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "io/test_files.h"
+#include "support/golden_models.h"
+#include "support/golden_tokenizer.h"
 #include "support/process.h"
-#include "tritium/model.h"
+#include "tritium/generate/session.h"
 
 namespace {
 
@@ -110,9 +112,8 @@ void check_failure(int code, int expected, const Handle* handle, std::string_vie
 }  // namespace
 
 TEST_CASE("the C interface makes the tokens and texts that the C++ session makes") {
-  const auto checkpoint = value_of(tritium::Checkpoint::open(kModel));
-  const auto tokenizer = value_of(tritium::load_tokenizer(checkpoint));
-  const auto loaded = value_of(tritium::load_model(checkpoint, {}, {}));
+  const auto tokenizer = golden_tokenizer("llama");
+  const auto loaded = load_path(kModel);
   const Model model;
   CHECK(tritium_model_vocabulary(model.get) == loaded->spec.vocab);
   CHECK(tritium_model_tokens(model.get) == std::min(loaded->spec.vocab, tokenizer.size()));

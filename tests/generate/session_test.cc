@@ -8,7 +8,7 @@
 
 #include "io/allocation_meter.h"
 #include "support/golden_models.h"
-#include "tritium/generate/text_model.h"
+#include "support/golden_tokenizer.h"
 
 using namespace tritium;
 
@@ -19,11 +19,7 @@ struct Loaded {
   Tokenizer tokenizer;
 };
 Loaded load(const std::string& row) {
-  const auto open = [](const std::string& name) {
-    return value_of(Checkpoint::open(TRITIUM_TEST_DATA "/golden/" + name + "/model.gguf"));
-  };
-  Tokenizer tokenizer = value_of(load_tokenizer(open("llama")));  // any will do for ids
-  return {value_of(load_model(open(row), {}, {})), std::move(tokenizer)};
+  return {load_path(golden_row(row).gguf()), golden_tokenizer("llama")};  // any tokenizer will do for ids
 }
 
 struct Answer {
@@ -300,10 +296,7 @@ TEST_CASE("a draft that cannot serve is refused", "[session][draft]") {
   };
   CHECK(contains(refused(phi, recurrent, nullptr), "(draft: expected attention in every layer, found a recurrent layer"));
   CHECK(contains(refused(recurrent, phi, nullptr), "(model: expected attention in every layer, found a recurrent layer"));
-  const auto vocabulary = [](const std::string& row) {
-    return value_of(load_tokenizer(value_of(Checkpoint::open(TRITIUM_TEST_DATA "/golden/" + row + "/model.gguf"))));
-  };
-  const Tokenizer other = vocabulary("qwen3");
+  const Tokenizer other = golden_tokenizer("qwen3");
   const std::string difference = refused(phi, phi, &other);
   CHECK(contains(difference, "vocabularies differ (draft"));
   Loaded wide = load("llama");

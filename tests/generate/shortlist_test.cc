@@ -6,22 +6,19 @@
 #include <vector>
 
 #include "support/golden_models.h"
+#include "support/golden_tokenizer.h"
 #include "tritium/generate/session.h"
-#include "tritium/generate/text_model.h"
 
 using namespace tritium;
 
 TEST_CASE("sampled and greedy texts are the same with a shortlist", "[shortlist]") {
-  const auto open = [](const std::string& name) {
-    return value_of(Checkpoint::open(TRITIUM_TEST_DATA "/golden/" + name + "/model.gguf"));
-  };
-  const Tokenizer tokenizer = value_of(load_tokenizer(open("llama")));  // any will do for ids
-  for (const char* name : {"gemma3", "phi", "llama"}) {                 // tied; untied with a bias; untied
+  const Tokenizer tokenizer = golden_tokenizer("llama");  // any will do for ids
+  for (const char* name : {"gemma3", "phi", "llama"}) {   // tied; untied with a bias; untied
     CAPTURE(name);
     LoadOptions options;
-    const auto whole = value_of(load_model(open(name), options, {}));
+    const auto whole = load_path(golden_row(name).gguf(), options);
     options.shortlist = PackFormat::int5_g32;
-    const auto listed = value_of(load_model(open(name), options, {}));
+    const auto listed = load_path(golden_row(name).gguf(), options);
     REQUIRE_FALSE(listed->weights.shortlist.coarse.empty());
     for (const float temperature : {0.0f, 1.5f}) {
       for (const float penalty : {1.0f, 1.3f, 0.8f}) {

@@ -31,8 +31,8 @@ PackedMatrix packed(const Checkpoint& checkpoint, std::initializer_list<const ch
 
 /// A model whose tables are packed instead of left in the file.
 std::unique_ptr<Model> with_packed_tables(const std::string& path, const LoadOptions& options) {
-  const Checkpoint checkpoint = value_of(Checkpoint::open(path));
-  auto model = value_of(load_model(checkpoint, options, {}));
+  const Checkpoint checkpoint = open_checkpoint(path);
+  auto model = value_of(try_load(checkpoint, options, {}));
   if (model->weights.embedding.matrix().empty())
     model->weights.embedding = packed(checkpoint, {"token_embd.weight", "model.embed_tokens.weight"});
   if (!model->weights.per_layer_embedding.empty())
@@ -149,9 +149,9 @@ TEST_CASE("what is packed does not contain tables that are looked up, and the pl
       for (const FileAccess access : {FileAccess::map, FileAccess::read}) {
         Checkpoint::Options how;
         how.access = access;
-        const Checkpoint checkpoint = value_of(Checkpoint::open(path, how));
+        const Checkpoint checkpoint = value_of(try_open(path, how));
         const ModelPlan plan = value_of(plan_model(checkpoint, {}));
-        const auto model = value_of(load_model(checkpoint, {}, {}));
+        const auto model = value_of(try_load(checkpoint, {}, {}));
         const Weights& w = model->weights;
         CHECK(w.embedding.matrix().empty() == !model->spec.tied_head);
         CHECK(w.per_layer_embedding.matrix().empty());
@@ -197,7 +197,7 @@ TEST_CASE("a table in one of several shards stays there", "[embedding]") {
   const GoldenRow& row = golden_row("llama");
   const TemporaryFolder folder;
   std::filesystem::copy(row.folder + "/config.json", folder / "config.json");
-  const Checkpoint whole = value_of(Checkpoint::open(row.folder));
+  const Checkpoint whole = open_checkpoint(row.folder);
   Json index;
   std::size_t n = 0;
   for (const TensorSource& t : whole.tensors()) {
@@ -212,8 +212,8 @@ TEST_CASE("a table in one of several shards stays there", "[embedding]") {
     how.access = access;
     std::unique_ptr<Model> model;
     {
-      const Checkpoint checkpoint = value_of(Checkpoint::open(folder.path(), how));
-      model = value_of(load_model(checkpoint, {}, {}));
+      const Checkpoint checkpoint = value_of(try_open(folder.path(), how));
+      model = value_of(try_load(checkpoint, {}, {}));
     }
     CHECK((model->weights.embedding.mapped_bytes() != 0) == (access == FileAccess::map));
     CHECK(difference(all_logits(*make_decoder(*model, KvType::f32), row.tokens()), expected) == "");
@@ -238,7 +238,7 @@ TEST_CASE("a row that is not finite is an error when a token reads it, and of no
     constexpr std::int32_t kBad = 9;
     std::string bytes = file_contents(path + "/model.safetensors");
     {
-      const Checkpoint checkpoint = value_of(Checkpoint::open(path));
+      const Checkpoint checkpoint = open_checkpoint(path);
       const TensorSource t = value_of(checkpoint.require(tensor));
       const auto file = checkpoint.file_of(t);
       const auto at = static_cast<std::size_t>(t.data - file->bytes().data()) + kBad * t.bytes / t.rows() + 2;

@@ -5,7 +5,8 @@
 
 #include "support/golden_models.h"
 #include "tritium/core/thread_pool.h"
-#include "tritium/model/load_encoder_decoder.h"
+#include "tritium/io/json.h"
+#include "tritium/model/encoder_decoder.h"
 
 using namespace tritium;
 
@@ -31,8 +32,8 @@ std::vector<Pair> pairs() {
 
 EncoderDecoderModel load_pair(const std::string& folder, const LoadOptions& options = {},
                               const Executor& executor = {}) {
-  const Checkpoint checkpoint = value_of(Checkpoint::open(folder));
-  return value_of(load_encoder_decoder(checkpoint, options, executor));
+  const Checkpoint checkpoint = open_checkpoint(folder);
+  return value_of(try_load_pair(checkpoint, options, executor));
 }
 
 std::unique_ptr<EncoderDecoder> make_pair(const EncoderDecoderModel& model, KvType kv, const Executor& executor = {},
@@ -140,9 +141,9 @@ TEST_CASE("an encoder-decoder says what it cannot do", "[golden]") {
   CHECK(both->read(std::vector<std::int32_t>(model.encoder->spec.context + 1, 5)).error().code == Errc::out_of_range);
   CHECK(both->read(std::vector<std::int32_t>{static_cast<std::int32_t>(pair.row.vocab())}).error().code ==
         Errc::out_of_range);
-  const Checkpoint checkpoint = value_of(Checkpoint::open(pair.row.folder));
-  const Error decoder_only = error_of(load_model(checkpoint, {}, {}));
+  const Checkpoint checkpoint = open_checkpoint(pair.row.folder);
+  const Error decoder_only = error_of(try_load(checkpoint));
   CHECK(decoder_only.code == Errc::unsupported);
-  const Checkpoint llama = value_of(Checkpoint::open(TRITIUM_TEST_DATA "/golden/llama"));
-  CHECK(error_of(load_encoder_decoder(llama, {}, {})).code == Errc::unsupported);
+  const Checkpoint llama = open_checkpoint(TRITIUM_TEST_DATA "/golden/llama");
+  CHECK(error_of(try_load_pair(llama)).code == Errc::unsupported);
 }

@@ -6,6 +6,7 @@
 
 #include "support/golden_models.h"
 #include "tritium/core/thread_pool.h"
+#include "tritium/model/families.h"
 
 using namespace tritium;
 
@@ -155,8 +156,8 @@ TEST_CASE("every packed format decodes with the bits of prefill", "[golden]") {
     for (std::size_t f = 0; f < kPackFormatCount; ++f) {
       LoadOptions options;
       options.weights = options.head = static_cast<PackFormat>(f);
-      const Checkpoint checkpoint = value_of(Checkpoint::open(row.folder));
-      const auto model = load_model(checkpoint, options, {});
+      const Checkpoint checkpoint = open_checkpoint(row.folder);
+      const auto model = try_load(checkpoint, options);
       INFO(row.name << " in " << info(static_cast<PackFormat>(f)).name);
       if (!model.ok()) {  // formats that only a file's own blocks fill
         CHECK(contains(model.error().message, "tensor \""));

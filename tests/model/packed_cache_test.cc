@@ -10,7 +10,7 @@
 #include <set>
 
 #include "support/golden_models.h"
-#include "tritium/model/load_encoder_decoder.h"
+#include "tritium/model/load.h"
 
 using namespace tritium;
 
@@ -20,18 +20,18 @@ using Path = std::filesystem::path;
 
 /// Packs a model into `cache` and gives it back.
 std::unique_ptr<Model> pack_to(const std::string& cache, const std::string& path, LoadOptions options = {}) {
-  const Checkpoint checkpoint = value_of(Checkpoint::open(path));
+  const Checkpoint checkpoint = open_checkpoint(path);
   PackedRecord record;
   options.record = &record;
-  auto model = value_of(load_model(checkpoint, options, Executor()));
+  auto model = value_of(try_load(checkpoint, options));
   require_ok(write_packed_cache(cache, checkpoint, options, record));
   return model;
 }
 
 Result<std::unique_ptr<Model>> load_from(const std::string& cache, const std::string& path, LoadOptions options = {}) {
-  TRITIUM_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(path));
+  TRITIUM_ASSIGN(const Checkpoint checkpoint, try_open(path));
   TRITIUM_ASSIGN(options.cache, PackedCache::open(cache));
-  return load_model(checkpoint, options, Executor());
+  return try_load(checkpoint, options);
 }
 
 std::vector<float> logits_of(const Model& model, const GoldenRow& row) {
@@ -126,8 +126,8 @@ TEST_CASE("a rotated model from a packed cache gives the same bits", "[golden][p
       for (const bool exact : {false, true}) {
         LoadOptions options = exact ? exact_options() : LoadOptions();
         options.rotate = true;
-        const Checkpoint checkpoint = value_of(Checkpoint::open(path));
-        if (!load_model(checkpoint, options, Executor()).ok()) continue;  // a family that cannot be rotated
+        const Checkpoint checkpoint = open_checkpoint(path);
+        if (!try_load(checkpoint, options).ok()) continue;  // a family that cannot be rotated
         INFO(path);
         ++rotated;
         const auto packed = pack_to(cache, path, options);
@@ -150,16 +150,16 @@ TEST_CASE("both stacks of an encoder-decoder come from one packed cache", "[gold
     const GoldenRow row = read_golden(path);
     const Json json = value_of(read_json_file(path + "/golden.json", {}));
     const auto source = value_of(value_of(JsonObject::of(json, "golden.json")).get_array<std::int32_t>("source_ids"));
-    const Checkpoint checkpoint = value_of(Checkpoint::open(path));
+    const Checkpoint checkpoint = open_checkpoint(path);
     PackedRecord record;
     LoadOptions options;
     options.record = &record;
-    const EncoderDecoderModel packed = value_of(load_encoder_decoder(checkpoint, options, Executor()));
+    const EncoderDecoderModel packed = value_of(try_load_pair(checkpoint, options));
     require_ok(write_packed_cache(cache, checkpoint, options, record));
     options.record = nullptr;
     options.cache = value_of(PackedCache::open(cache));
     CHECK(options.cache->n_matrices() == record.n_matrices());
-    const EncoderDecoderModel mapped = value_of(load_encoder_decoder(checkpoint, options, Executor()));
+    const EncoderDecoderModel mapped = value_of(try_load_pair(checkpoint, options));
     CHECK(matrices_elsewhere(*mapped.encoder) == 0);
     CHECK(matrices_elsewhere(*mapped.decoder) == 0);
     std::vector<float> logits[2];
@@ -171,7 +171,7 @@ TEST_CASE("both stacks of an encoder-decoder come from one packed cache", "[gold
     }
     CHECK(difference(logits[1], logits[0]) == "");
     options.exact = true;
-    CHECK(contains(message_of(load_encoder_decoder(checkpoint, options, Executor())), "does not fit"));
+    CHECK(contains(message_of(try_load_pair(checkpoint, options)), "does not fit"));
   }
 }
 
@@ -266,7 +266,7 @@ TEST_CASE("large files are known by samples and by everything before the tensors
   for (int r = 0; r < 512; ++r) require_ok(writer.append("w", std::as_bytes(std::span(row))));
   require_ok(writer.finish());
   const auto hash = [&] {
-    const Checkpoint checkpoint = value_of(Checkpoint::open(path));
+    const Checkpoint checkpoint = open_checkpoint(path);
     return value_of(detail::packed_sources(checkpoint)).at(0).hash;
   };
   const std::size_t data = file_contents(path).size() - sizeof(float) * 1024 * 512;
@@ -366,14 +366,14 @@ TEST_CASE("matrices that are not those of the model are refused while it loads",
   const std::string path = golden_row("llama").gguf();
   (void)pack_to(folder / "c.tritium", path);
   const std::string whole = file_contents(folder / "c.tritium");
-  const Checkpoint checkpoint = value_of(Checkpoint::open(path));
+  const Checkpoint checkpoint = open_checkpoint(path);
   const auto load = [&](const std::function<void(Bytes&)>& change) {
     Bytes bytes(whole);
     change(bytes);
     bytes.seal();
     LoadOptions options;
     options.cache = value_of(PackedCache::view(bytes.span(), "c.tritium"));
-    return load_model(checkpoint, options, Executor());
+    return try_load(checkpoint, options);
   };
   (void)value_of(load([](Bytes&) {}));
   const auto n = Bytes(whole).get<std::uint64_t>(40);
@@ -388,7 +388,7 @@ TEST_CASE("matrices that are not those of the model are refused while it loads",
   more.seal();
   LoadOptions options;
   options.cache = value_of(PackedCache::view(more.span(), "c.tritium"));
-  CHECK(contains(message_of(load_model(checkpoint, options, Executor())), "does not fit"));
+  CHECK(contains(message_of(try_load(checkpoint, options)), "does not fit"));
 }
 
 TEST_CASE("a packed cache that is not finished leaves the old file", "[packed_cache]") {
@@ -396,11 +396,11 @@ TEST_CASE("a packed cache that is not finished leaves the old file", "[packed_ca
   const std::string cache = folder / "c.tritium";
   write_file(cache, "the old one");
   const std::string path = golden_row("llama").gguf();
-  const Checkpoint checkpoint = value_of(Checkpoint::open(path));
+  const Checkpoint checkpoint = open_checkpoint(path);
   PackedRecord record;
   LoadOptions options;
   options.record = &record;
-  const auto model = value_of(load_model(checkpoint, options, Executor()));
+  const auto model = value_of(try_load(checkpoint, options));
   for (std::size_t stop = 0; stop <= record.n_matrices(); ++stop) {
     std::size_t asked = 0;
     const Status status = write_packed_cache(cache, checkpoint, options, record, [&] { return asked++ == stop; });
@@ -421,10 +421,10 @@ TEST_CASE("a packed cache that shrinks in use is noticed; a copy in memory does 
   const GoldenRow& row = golden_row("llama");
   const auto packed = pack_to(cache, row.gguf());
   const auto mapped = value_of(load_from(cache, row.gguf()));
-  const Checkpoint checkpoint = value_of(Checkpoint::open(row.gguf()));
+  const Checkpoint checkpoint = open_checkpoint(row.gguf());
   LoadOptions options;
   options.cache = value_of(PackedCache::open(cache, FileAccess::read));
-  const auto copied = value_of(load_model(checkpoint, options, Executor()));
+  const auto copied = value_of(try_load(checkpoint, options));
   options.cache.reset();  // the models keep what they need
   require_ok(mapped->weights.check_unchanged());
   CHECK(difference(logits_of(*mapped, row), logits_of(*packed, row)) == "");

@@ -4,7 +4,8 @@
 #include <set>
 
 #include "support/golden_models.h"
-#include "tritium/model/load_encoder_decoder.h"
+#include "tritium/io/json.h"
+#include "tritium/model/families.h"
 
 using namespace tritium;
 
@@ -28,8 +29,8 @@ class EditedFolder {
     write_file(folder_ / "config.json", config.dump());
   }
   [[nodiscard]] Result<std::unique_ptr<Model>> load() const {
-    const Checkpoint checkpoint = value_of(Checkpoint::open(folder_.path()));
-    return load_model(checkpoint, {}, {});
+    const Checkpoint checkpoint = open_checkpoint(folder_.path());
+    return try_load(checkpoint);
   }
 
  private:
@@ -218,12 +219,12 @@ TEST_CASE("tensors that the graph does not use, or that are missing, are refused
   config["hidden_activation"] = "gelu_pytorch_tanh";
   config["head_dim"] = 16;
   write_file(folder / "config.json", config.dump());
-  const Error error = error_of(load_model(value_of(Checkpoint::open(folder.path())), {}, {}));
+  const Error error = error_of(try_load(open_checkpoint(folder.path())));
   CHECK(error.code == Errc::unsupported);
   CHECK(contains(error.message, "_proj.bias"));
   config["architectures"] = {"Qwen3ForCausalLM"};
   write_file(folder / "config.json", config.dump());
-  CHECK(contains(error_of(load_model(value_of(Checkpoint::open(folder.path())), {}, {})).message, "q_norm"));
+  CHECK(contains(error_of(try_load(open_checkpoint(folder.path()))).message, "q_norm"));
 }
 
 TEST_CASE("a GGUF of a BitNet architecture whose floats are not ternary is refused", "[refusal]") {
@@ -240,7 +241,7 @@ TEST_CASE("a GGUF of a BitNet architecture whose floats are not ternary is refus
   bytes[where + 1] = 0x2A;
   TemporaryFolder folder;
   write_file(folder / "model.gguf", bytes);
-  const Error error = error_of(load_model(value_of(Checkpoint::open(folder / "model.gguf")), {}, {}));
+  const Error error = error_of(try_load(open_checkpoint(folder / "model.gguf")));
   CHECK(error.code == Errc::unsupported);
   CHECK(contains(error.message, "blk.1.ffn_up.weight"));
 }
@@ -259,7 +260,7 @@ TEST_CASE("encoder-decoders refuse what they do not compute", "[refusal]") {
     Json config = value_of(read_json_file(row + "/config.json", {}));
     config.update(Json::parse(refusal.edits));
     write_file(folder / "config.json", config.dump());
-    const Error error = error_of(load_encoder_decoder(value_of(Checkpoint::open(folder.path())), {}, {}));
+    const Error error = error_of(try_load_pair(open_checkpoint(folder.path())));
     INFO(error.message);
     CHECK(contains(error.message, refusal.named));
   }

@@ -193,7 +193,7 @@ TEST_CASE("logits under a cap have no shortlist", "[shortlist]") {
   LoadOptions capped;
   capped.shortlist = PackFormat::int4_g32;
   const auto refused =
-      load_model(value_of(Checkpoint::open(TRITIUM_TEST_DATA "/golden/gemma2/model.gguf")), capped, {});
+      try_load(open_checkpoint(TRITIUM_TEST_DATA "/golden/gemma2/model.gguf"), capped);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().message.find("cap") != std::string::npos);
 }

@@ -11,7 +11,8 @@
 #include <span>
 #include <string_view>
 
-#include "tritium/model/load.h"
+#include "tritium/model/decoder.h"
+#include "tritium/model/load_options.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
