@@ -61,13 +61,6 @@ HWY_INLINE VF LoadKv(const std::int8_t* p) {
 inline constexpr std::size_t kKeysAhead = 128;
 inline constexpr std::size_t kValuesAhead = 64;
 
-/// Asks for `count` elements.
-template <std::size_t count, class T>
-HWY_INLINE void PrefetchAll(const T* from) {
-  Unroll<(count * sizeof(T) + kLineBytes - 1) / kLineBytes>(
-      [&](auto line) TRITIUM_LAMBDA { __builtin_prefetch(from + line * kLineBytes / sizeof(T)); });
-}
-
 /// Scores of R queries against kKeyVectors vectors of keys, from `key` (relative to the segment) on.
 template <class T, std::size_t R>
 HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* keys, std::size_t key,
@@ -86,7 +79,7 @@ HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* 
     Unroll<R * kKeyVectors>([&](auto i) TRITIUM_LAMBDA { s[i / kKeyVectors][i % kKeyVectors] = hn::Zero(DF()); });
     const std::size_t end = (g + 1) * group < head_dim ? (g + 1) * group : head_dim;
     for (std::size_t i = g * group; i < end; ++i) {
-      PrefetchAll<kKeys>(keys + (key + kKeysAhead) * head_dim + i * kKeys);
+      PrefetchLines<kKeys * sizeof(T)>(keys + (key + kKeysAhead) * head_dim + i * kKeys);
       VF k[kKeyVectors];
       Unroll<kKeyVectors>([&](auto c) TRITIUM_LAMBDA { k[c] = LoadKv(base[c] + i * kPanelRows); });
       Unroll<R>([&](auto r) TRITIUM_LAMBDA {
@@ -98,7 +91,7 @@ HWY_INLINE void ScoreTile(const float* const* q, std::size_t head_dim, const T* 
       const std::size_t at = key + c * kLanes;
       if constexpr (kScaled) {  // running sums wait in memory: there are registers for one set alone
         const float* t_at = scales + (at / kPanelRows * n_groups + g) * kPanelRows + at % kPanelRows;
-        PrefetchAll<kLanes>(t_at + kKeysAhead * n_groups);
+        PrefetchLines<kLanes * sizeof(float)>(t_at + kKeysAhead * n_groups);
         const VF t = hn::LoadU(DF(), t_at);
         Unroll<R>([&](auto r) TRITIUM_LAMBDA {
           const VF sum = g == 0 ? hn::Zero(DF()) : hn::LoadU(DF(), scores[r] + at);
@@ -118,7 +111,7 @@ HWY_INLINE void ValueTile(const float (*p)[kAttentionSegment], std::size_t first
   VF o[R][NV];
   Unroll<R * NV>([&](auto i) TRITIUM_LAMBDA { o[i / NV][i % NV] = hn::Zero(DF()); });
   for (std::size_t j = first; j < last; ++j) {
-    PrefetchAll<NV * kLanes>(values + (j + kValuesAhead) * stride + column);
+    PrefetchLines<NV * kLanes * sizeof(T)>(values + (j + kValuesAhead) * stride + column);
     VF v[NV];
     Unroll<NV>([&](auto c) TRITIUM_LAMBDA { v[c] = LoadKv(values + j * stride + column + c * kLanes); });
     Unroll<R>([&](auto r) TRITIUM_LAMBDA {
@@ -188,7 +181,7 @@ inline HWY_NOINLINE void AttentionTile(const AttentionArgs& a, std::size_t first
         const VF p = hn::IfThenElse(hn::IsNaN(x), x, ExpNonPositive(DF(), x));
         total[v] = hn::Add(total[v], p);
         if constexpr (kScaled) {
-          PrefetchAll<kLanes>(a.value_scales + at + kKeysAhead);
+          PrefetchLines<kLanes * sizeof(float)>(a.value_scales + at + kKeysAhead);
           hn::StoreU(hn::Mul(p, hn::LoadU(DF(), a.value_scales + at)), DF(), s + at);
         } else {
           hn::StoreU(p, DF(), s + at);

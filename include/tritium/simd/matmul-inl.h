@@ -42,12 +42,6 @@ inline constexpr std::size_t kMostRows = kLanes == 16 ? 8 : HWY_ARCH_X86 && kLan
 template <std::size_t NP>
 inline constexpr std::size_t kPrefetchBytes = 8192 / NP;
 
-/// Asks for the lines of `bytes` bytes, a multiple of a line.
-template <std::size_t bytes>
-HWY_INLINE void PrefetchLines(const std::uint8_t* from) {
-  Unroll<bytes / kLineBytes>([&](auto i) TRITIUM_LAMBDA { __builtin_prefetch(from + i * kLineBytes); });
-}
-
 /// Inputs under one activation scale of a grouped format.
 template <class F>
 inline constexpr std::size_t kXGroup = F::kGroup < kStepInputs ? kStepInputs : F::kGroup;

@@ -65,6 +65,13 @@ HWY_INLINE void Unroll(Fn&& fn) {
 
 HWY_INLINE VU8 LoadLine(const std::uint8_t* line, std::size_t vec) { return hn::LoadU(DU8(), line + vec * kVecBytes); }
 
+/// Asks for the lines of `bytes` bytes from an address on.
+template <std::size_t bytes>
+HWY_INLINE void PrefetchLines(const void* from) {
+  Unroll<(bytes + kLineBytes - 1) / kLineBytes>(
+      [&](auto i) TRITIUM_LAMBDA { __builtin_prefetch(static_cast<const std::uint8_t*>(from) + i * kLineBytes); });
+}
+
 /// Four activation codes in every lane.
 HWY_INLINE VI8 BroadcastQuad(const std::int8_t* codes) {
   std::int32_t quad = 0;
