@@ -2,7 +2,8 @@
 # Installs what is needed, builds, and runs every test: natively, under sanitizers, and on emulated CPUs.
 #
 #   scripts/test.sh                  everything
-#   scripts/test.sh STAGE...         some of: release asan tsan qemu-x86 qemu-arm
+#   scripts/test.sh STAGE...         some of: release asan tsan qemu-x86 qemu-arm; also fuzz, a minute of
+#                                    each fuzz target (the others replay their corpus)
 #
 # Each stage ends with ctest's own count; the last lines sum them up. A stage that a machine cannot run says why.
 set -euo pipefail
@@ -63,7 +64,11 @@ for stage in "${stages[@]}"; do
       say "$stage: testing"
       if "$script"; then passed=$((passed + 1)); summary+=$(printf '\n  %-10s passed' "$stage")
       else failed=$((failed + 1)); summary+=$(printf '\n  %-10s FAILED' "$stage"); fi ;;
-    *) echo "test: error: unknown stage '$stage' (expected release, asan, tsan, qemu-x86 or qemu-arm)" >&2; exit 2 ;;
+    fuzz)
+      say "fuzz: running"
+      if scripts/fuzz.sh; then passed=$((passed + 1)); summary+=$(printf '\n  %-10s passed' fuzz)
+      else failed=$((failed + 1)); summary+=$(printf '\n  %-10s FAILED' fuzz); fi ;;
+    *) echo "test: error: unknown stage '$stage' (expected release, asan, tsan, qemu-x86, qemu-arm or fuzz)" >&2; exit 2 ;;
   esac
 done
 say "summary"
