@@ -2,8 +2,9 @@
 # Projects of strangers: each is built in a folder outside the tree from what a build folder installs, or from the
 # sources, and run. Nothing here knows more than docs/consuming.md, whose commands these are.
 #
-#   tests/consume/run.sh BUILD_DIR WAY...    installed text subdirectory headers host mixed c archive
+#   tests/consume/run.sh BUILD_DIR WAY...
 set -euo pipefail
+ways="installed text subdirectory headers host mixed c shared archive debian"
 source=$(cd "$(dirname "$0")/../.." && pwd)
 here=$source/tests/consume
 build=$(cd "$1" && pwd); shift
@@ -67,6 +68,8 @@ text() {                               # find_package: tokenizers and the C inte
   build_project "$here/text" "$work/prefix:$packages" -DCOMPLETE_C="$source/examples/c/complete.c"
   expect 'user.hello' "$work/build/speaker"
   expect '.' "$work/build/complete" "$model" 'Alice was' 8
+  [ "$("$work/build/generate" "$model" 'Alice was')" = "$("$work/build/complete" "$model" 'Alice was' 8)" ] ||
+    fail "C++ and C continue a text differently"
 }
 subdirectory() {                       # add_subdirectory: headers alone, in somebody's source tree
   mkdir -p "$work/project/third_party"
@@ -121,29 +124,51 @@ c() {                                  # a C compiler and pkg-config
   expect '.' ./complete "$model" 'Alice was' 8
   [ "$(pkg-config --modversion tritium-c)" = "$(cache CMAKE_PROJECT_VERSION)" ] || fail "pkg-config has another version"
 }
-archive() {                            # cpack: the same tree as an archive and as a Debian package
-  local kinds=TGZ
-  ! command -v dpkg-deb >/dev/null || kinds="TGZ DEB"
-  for kind in $kinds; do
-    cpack --config "$build/CPackConfig.cmake" -G "$kind" -B "$work/packages" >"$work/cpack.log" 2>&1 ||
-      { cat "$work/cpack.log" >&2; exit 1; }
-  done
-  mkdir "$work/tgz" "$work/deb"
+shared() {                             # a C compiler and the shared library, whose users need nothing else
+  install_to "$work/prefix"
+  cp "$source/examples/c/complete.c" "$work"
+  cd "$work"
+  export PKG_CONFIG_PATH
+  PKG_CONFIG_PATH=$(pkg_config_path "$work/prefix")
+  folder=$(pkg-config --variable=libdir tritium-shared)
+  unset LIBRARY_PATH LD_LIBRARY_PATH
+  cc -std=c99 complete.c $(pkg-config --cflags --libs tritium-shared) -Wl,-rpath,"$folder" -o complete
+  expect '.' ./complete "$model" 'Alice was' 8
+  build_project "$here/shared" "$work/prefix" -DCOMPLETE_C="$work/complete.c"
+  [ "$("$work/build/complete" "$model" 'Alice was' 8)" = "$(./complete "$model" 'Alice was' 8)" ] ||
+    fail "the same program says something else"
+}
+package() {                            # generator
+  cpack --config "$build/CPackConfig.cmake" -G "$1" -B "$work/packages" >"$work/cpack.log" 2>&1 ||
+    { cat "$work/cpack.log" >&2; exit 1; }
+}
+archive() {                            # cpack: the same tree as an archive
+  package TGZ
+  mkdir "$work/tgz"
   tar xf "$work"/packages/*.tar.gz --strip-components=1 -C "$work/tgz"
   build_project "$here/installed" "$work/tgz"
   expect '^[a-z0-9_]+: 256$' "$work/build/engine"
-  [ "$kinds" = TGZ ] || dpkg-deb -x "$work"/packages/*.deb "$work/deb"
-  [ "$kinds" = TGZ ] || {
-    dpkg-deb --info "$work"/packages/*.deb | grep -E '^ (Package: tritium|Version|Depends)'
-    build_project "$here/installed" "$work/deb/usr"
-    expect '^[a-z0-9_]+: 256$' "$work/build/engine"
-  }
+}
+debian() {                             # cpack: a Debian package, unpacked into a root of its own
+  command -v dpkg-deb >/dev/null || { echo "skipped: this system has no dpkg-deb"; return; }
+  package DEB
+  field() { dpkg-deb --field "$work"/packages/*.deb "$1"; }
+  expect '^tritium$' field Package
+  expect "^$(cache CMAKE_PROJECT_VERSION)(-|\$)" field Version
+  expect '.' field Architecture
+  expect 'libpcre2-dev.*libutf8proc-dev' field Depends
+  dpkg-deb -x "$work"/packages/*.deb "$work/root"
+  build_project "$here/installed" "$work/root/usr"
+  expect '^[a-z0-9_]+: 256$' "$work/build/engine"
+  build_project "$here/text" "$work/root/usr:$packages" -DCOMPLETE_C="$source/examples/c/complete.c"
+  expect '.' "$work/build/generate" "$model" 'Alice was'
+  build_project "$here/shared" "$work/root/usr" -DCOMPLETE_C="$source/examples/c/complete.c"
+  expect '.' "$work/build/complete" "$model" 'Alice was' 8
+  expect '^tritium ' "$work/root/usr/bin/tritium" --version
 }
 
-[ $# -gt 0 ] || fail "no way named (expected installed, text, subdirectory, headers, host, mixed, c or archive)"
+[ $# -gt 0 ] || fail "no way named (expected one of: $ways)"
 for way in "$@"; do
-  case $way in
-    installed | text | subdirectory | headers | host | mixed | c | archive) ( "$way" ) ;;
-    *) fail "unknown way '$way'" ;;
-  esac
+  [[ " $ways " == *" $way "* ]] || fail "unknown way '$way' (expected one of: $ways)"
+  ( "$way" )
 done

@@ -52,7 +52,7 @@ const std::map<std::string, std::set<std::string>> kMay = {
     {"text", {"core", "io", "<nlohmann", "<pcre2", "<utf8proc"}},
     {"model", {"core", "format", "ops", "io"}},
     {"generate", {"core", "ops", "io", "model", "text"}},
-    {"c", {"<stddef", "<stdint"}},
+    {"c", {"core/version.h", "<stddef", "<stdint"}},
     {"interop", {"core", "format", "ops", "model", "<Eigen", "<xsimd"}},
 };
 

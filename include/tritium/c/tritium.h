@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tritium in C99: open a model, turn text into ids and back, generate. The door for other languages.
 //
-// Link tritium::c (or libtritium_c.a, libtritium_kernels.a, PCRE2, utf8proc and a C++ runtime). Two kinds of handles: a
-// model, which never changes once it is open, and a session, which is one text under way. Every call that can fail
-// answers with a code of tritium_code and leaves one line for people in its handle; no exception crosses this header.
+// Link tritium::shared (libtritium.so), or tritium::c (libtritium_c.a, libtritium_kernels.a, PCRE2, utf8proc and a C++
+// runtime). Two kinds of handles: a model, which never changes once it is open, and a session, which is one text under
+// way. Every call that can fail answers with a code of tritium_code and leaves one line for people in its handle; no
+// exception crosses this header.
 //
 // Threads: a handle serves one thread at a time. Sessions are independent of each other and of their model's handles,
 // so any number of them run at once; tritium_model_share() gives another thread a model handle of its own on the same
@@ -15,6 +16,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "tritium/core/version.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,6 +42,10 @@ enum tritium_code {
 
 typedef struct tritium_model tritium_model;
 typedef struct tritium_session tritium_session;
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default) /* what a shared library shows, however it was compiled */
+#endif
 
 /// The version of the library, "MAJOR.MINOR.PATCH". Static.
 const char* tritium_version(void);
@@ -205,6 +212,10 @@ int tritium_session_next(tritium_session* session, int32_t* id, const char** tex
 /// Ends a text before the model does: *text, *bytes get what is left over of a character that no token completed, as
 /// tritium_session_next does with TRITIUM_END. Nothing else changes. Errors: INVALID_ARGUMENT (null pointers).
 int tritium_session_flush(tritium_session* session, const char** text, size_t* bytes);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
