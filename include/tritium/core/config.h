@@ -129,6 +129,8 @@
 // --- attributes ------------------------------------------------------------------------------------------------------
 #define TRITIUM_INLINE inline __attribute__((always_inline))
 #define TRITIUM_NOINLINE __attribute__((noinline))
+// For what runs when something failed: the paths that lead there are unlikely, and are compiled to be small.
+#define TRITIUM_COLD __attribute__((cold, noinline))
 #define TRITIUM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TRITIUM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

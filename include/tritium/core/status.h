@@ -32,7 +32,7 @@ struct [[nodiscard]] Error {
 };
 
 /// Builds an error whose text reads "WHAT (WHERE: expected EXPECTED, found FOUND)".
-inline Error make_error(Errc code, std::string_view what, std::string_view where, std::string_view expected,
+TRITIUM_COLD inline Error make_error(Errc code, std::string_view what, std::string_view where, std::string_view expected,
                         std::string_view found) {
   std::string text;
   text.reserve(what.size() + where.size() + expected.size() + found.size() + 24);
@@ -42,7 +42,7 @@ inline Error make_error(Errc code, std::string_view what, std::string_view where
 }
 
 /// Builds an error whose text reads "WHAT (WHERE)".
-inline Error make_error(Errc code, std::string_view what, std::string_view where) {
+TRITIUM_COLD inline Error make_error(Errc code, std::string_view what, std::string_view where) {
   std::string text;
   text.append(what).append(" (").append(where).append(")");
   return {code, std::move(text)};

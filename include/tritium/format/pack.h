@@ -206,7 +206,7 @@ inline float ternary_magnitude(const float* v, std::size_t count) {
   return s;
 }
 
-/// Plain rounding of up to F::kGroup finite values to codes with a scale (and minimum).
+/// Plain rounding of a group's finite values to codes with a scale (and minimum).
 ///   symmetric   d = (element of largest magnitude) / -zero, code = round(v / d) + zero: uses the code below -(zero - 1)
 ///   int8        d = max|v| / 127
 ///   ternary     d = the one magnitude of values that are ternary already, else mean|v|;
@@ -214,10 +214,11 @@ inline float ternary_magnitude(const float* v, std::size_t count) {
 ///   minimum     d = (max - min) / max code, m = min
 ///   table       d from the element of largest magnitude, nearest level
 /// d or m may be infinite (values past the range of f32 apart); codes are then not written.
-template <class F>
-inline void round_group(const float* v, std::size_t count, std::uint8_t* codes, float* d, float* m) {
+/// By what rounding depends on, and out of line: formats that differ in their groups share it.
+template <int kBits, int kZero, bool kHasMin, bool kTable>
+TRITIUM_NOINLINE inline void round_group(const float* v, std::size_t count, std::uint8_t* codes, float* d, float* m) {
   *m = 0;
-  if constexpr (F::kBits == 2 || F::kBits == 0) {
+  if constexpr (kBits == 2) {
     const float exact = ternary_magnitude(v, count);
     *d = exact != 0 ? exact : absmean_scale(magnitude_sum(v, count), count);
     ternarize(v, count, *d, codes);
@@ -231,17 +232,17 @@ inline void round_group(const float* v, std::size_t count, std::uint8_t* codes, 
     low = std::min(low, v[i]);
     high = std::max(high, v[i]);
   }
-  constexpr int kMax = (1 << F::kBits) - 1;
+  constexpr int kMax = (1 << kBits) - 1;
   const auto code = [](float x) {
     return static_cast<std::uint8_t>(x < 0.0f ? 0.0f : x > static_cast<float>(kMax) ? static_cast<float>(kMax) : x);
   };
-  if constexpr (F::kHasMin) {
+  if constexpr (kHasMin) {
     *d = (high - low) / static_cast<float>(kMax);
     *m = low;
     if (!std::isfinite(*d)) return;
     const float inverse = inverse_step(*d);
     for (std::size_t i = 0; i < count; ++i) codes[i] = code(round_half_even((v[i] - low) * inverse));
-  } else if constexpr (F::kTable) {
+  } else if constexpr (kTable) {
     *d = largest / static_cast<float>(kIq4Values[0]);
     const float inverse = inverse_step(*d);
     for (std::size_t i = 0; i < count; ++i) {
@@ -254,10 +255,10 @@ inline void round_group(const float* v, std::size_t count, std::uint8_t* codes, 
       codes[i] = static_cast<std::uint8_t>(best);
     }
   } else {
-    *d = F::kBits == 8 ? std::fabs(largest) / 127.0f : largest / static_cast<float>(-F::kZero);
+    *d = kBits == 8 ? std::fabs(largest) / 127.0f : largest / static_cast<float>(-kZero);
     const float inverse = inverse_step(*d);
     for (std::size_t i = 0; i < count; ++i) {
-      codes[i] = code(round_half_even(v[i] * inverse) + static_cast<float>(F::kZero));
+      codes[i] = code(round_half_even(v[i] * inverse) + static_cast<float>(kZero));
     }
   }
 }
@@ -399,7 +400,8 @@ inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_
       for (std::size_t g = 0; g * group < w.cols; ++g) {
         const std::size_t count = std::min(group, w.cols - g * group);
         Scale& s = row_scales[g];
-        round_group<F>(row + g * group, count, row_codes + g * group, &s.d, &s.m);
+        round_group<F::kBits == 0 ? 2 : F::kBits, F::kZero, F::kHasMin, F::kTable>(
+            row + g * group, count, row_codes + g * group, &s.d, &s.m);
         if (F::kGroup != 0 && !(std::isfinite(to_float(to_f16(s.d))) && std::isfinite(to_float(to_f16(s.m))))) {
           return does_not_fit(format, first + r, g * group, row[g * group]);
         }

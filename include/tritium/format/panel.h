@@ -87,9 +87,9 @@ struct PanelFormat {
 
 // --- codes <-> lines, scalar -------------------------------------------------------------------------------------------
 
-/// Writes the codes of one step (16 rows of 32 codes) as kBits lines.
+/// Writes the codes of one step (16 rows of 32 codes) as kBits lines. Out of line: the formats of a width share it.
 template <int kBits>
-inline void pack_step(const std::uint8_t (*codes)[kStepInputs], std::uint8_t* lines) {
+TRITIUM_NOINLINE inline void pack_step(const std::uint8_t (*codes)[kStepInputs], std::uint8_t* lines) {
   const auto dword = [&](std::size_t row, std::size_t quad) {
     std::uint32_t word = 0;
     std::memcpy(&word, codes[row] + kQuad * quad, sizeof(word));

@@ -11,6 +11,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,21 +21,50 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+namespace detail {
+
+/// One part of concat(): text, or a number that is yet to be spelled.
+struct ConcatPart {
+  template <class T>
+  ConcatPart(const T& part) {  // NOLINT: implicit on purpose
+    if constexpr (std::integral<T>) {
+      is_number = true;
+      if constexpr (std::is_signed_v<T>) is_negative = part < 0;
+      magnitude = static_cast<std::uint64_t>(part);
+      if (is_negative) magnitude = 0 - magnitude;
+    } else {
+      text = std::string_view(part);
+    }
+  }
+
+  std::string_view text;
+  std::uint64_t magnitude = 0;
+  bool is_number = false;
+  bool is_negative = false;
+};
+
+// One function for all kinds and numbers of parts: a hundred messages need not be a hundred functions.
+TRITIUM_NOINLINE inline std::string concat_parts(std::initializer_list<ConcatPart> parts) {
+  std::string out;
+  for (const ConcatPart& part : parts) {
+    if (part.is_negative) out += '-';
+    if (part.is_number) {
+      char digits[24];
+      const char* end = std::to_chars(digits, digits + sizeof(digits), part.magnitude).ptr;
+      out.append(digits, static_cast<std::size_t>(end - digits));
+    } else {
+      out.append(part.text);
+    }
+  }
+  return out;
+}
+
+}  // namespace detail
+
 /// The parts one behind the other: text as it is, integers in decimal.
 template <class... Parts>
 std::string concat(const Parts&... parts) {
-  std::string out;
-  const auto append = [&out](const auto& part) {
-    if constexpr (std::integral<std::decay_t<decltype(part)>>) {
-      char digits[24];
-      const char* end = std::to_chars(digits, digits + sizeof(digits), part).ptr;
-      out.append(digits, static_cast<std::size_t>(end - digits));
-    } else {
-      out.append(std::string_view(part));
-    }
-  };
-  (append(parts), ...);
-  return out;
+  return detail::concat_parts({detail::ConcatPart(parts)...});
 }
 
 /// Length in bytes of the UTF-8 character at the start of `text`; 0 when the bytes are not valid there (overlong forms,
