@@ -967,7 +967,7 @@ class Loader {
             order.push_back(static_cast<std::uint32_t>(head * begin[4] + r));
         }
       };
-      for (const std::size_t part : {0, 1, 2}) append(part);
+      for (const std::size_t part : {std::size_t{0}, std::size_t{1}, std::size_t{2}}) append(part);
       qkv.reorder(std::move(order));
       order.clear();
       append(3);
