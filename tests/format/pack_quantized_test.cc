@@ -17,14 +17,12 @@ struct Integers {
   int lowest, highest;
 };
 
-/// What pack() documents, told by the name of the format.
+/// What pack() documents, told by the name of the format: ternary..., int<bits>...[m].
 Integers documented(std::string_view name) {
   if (name.starts_with("ternary")) return {-1, 1};
-  if (name.starts_with("int8")) return {-128, 127};
-  const bool min = name.ends_with("m");
-  if (name.starts_with("int4")) return min ? Integers{0, 15} : Integers{-8, 7};
-  REQUIRE(name.starts_with("int5"));
-  return min ? Integers{0, 31} : Integers{-16, 15};
+  REQUIRE(name.starts_with("int"));
+  const int codes = 1 << (name[3] - '0');
+  return name.ends_with("m") ? Integers{0, codes - 1} : Integers{-codes / 2, codes / 2 - 1};
 }
 
 /// Arrays that an engine might have; every integer of the range occurs.
