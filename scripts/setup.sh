@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 prefix=${1:-build/deps}
 mkdir -p "$prefix"
 prefix=$(cd "$prefix" && pwd)
-stamp=$prefix/.complete-4
+stamp=$prefix/.complete-5
 arm_prefix=                             # set when Catch2 is wanted for 64-bit Arm too
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -100,7 +100,8 @@ if [ ! -f "$stamp" ]; then
   (cd "$root/deb"
    apt_ next download libhwy-dev libxsimd-dev xtl-dev nlohmann-json3-dev
    apt_ own  download libeigen3-dev libcli11-dev libbenchmark-dev libbenchmark1debian libpcre2-dev libpcre2-8-0 \
-     libutf8proc-dev libutf8proc2)
+     libutf8proc-dev libutf8proc2
+   apt_ own  download libtbb-dev libtbb12 || say "oneTBB could not be downloaded: its example is left out")
   for d in "$root"/deb/*.deb; do dpkg-deb -x "$d" "$prefix"; done
   # The newer suite's Highway config imports shared libraries that are not here; only its headers are wanted.
   rm -rf "$prefix"/usr/lib/*/cmake/hwy "$prefix"/usr/lib/*/pkgconfig/libhwy*.pc "$prefix"/usr/lib/*/libhwy*

@@ -7,7 +7,7 @@
 
 #include "tritium/core/thread_pool.h"
 #include "tritium/format/gguf_blocks.h"
-#include "tritium/format/pack.h"
+#include "tritium/format/pack_quantized.h"
 #include "tritium/ops/activation_rows.h"
 #include "tritium/ops/rope.h"
 #include "tritium/ops/selftest.h"
