@@ -16,6 +16,7 @@ A block's tag says which rule holds it; a block without a rule fails:
 printed is compared, not the text. With --demo, `demo:NAME` are the real models, and console blocks must print what the page
 says, numbers aside. Models that are not there are a warning, unless TRITIUM_REQUIRE_MODELS is set.
 """
+import functools
 import json
 import os
 import pathlib
@@ -375,10 +376,43 @@ def blocks_of(page):
         above = ""
 
 
+def anchor(heading):
+    """The name that a heading gets on a rendered page."""
+    return re.sub(r"[^a-z0-9 _-]", "", heading.lower().strip()).replace(" ", "-")
+
+
+def check_names(page, text):
+    """Files that a page names, links, and tests in quotation marks."""
+    where = page.relative_to(ROOT)
+    for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:h|cc|c|inc|py|sh|md|json|dict|txt))`", text):
+        places = [ROOT, ROOT / "include/tritium", ROOT / "include", page.parent]
+        if not path.startswith(("build/", "model/config.json")) and not any((p / path).is_file() for p in places) and \
+                not re.search(r"[A-Z]{3,}", path):
+            finding(where, f"no such file: {path}")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, name = target.partition("#")
+        file = page.parent / path if path else page
+        if not file.exists():
+            finding(where, f"no such page: {target}")
+        elif name and name not in [anchor(h) for h in re.findall(r"^#+ (.+)$", file.read_text(), re.M)]:
+            finding(where, f"no such heading: {target}")
+    for test in re.findall(r'\btest "([^"]+)"', text):
+        if test not in tests_of_the_tree():
+            finding(where, f"no such test: {test}")
+
+
+@functools.cache
+def tests_of_the_tree():
+    return "".join(p.read_text() for p in [*(ROOT / "tests").rglob("*.cc"), ROOT / "tests/CMakeLists.txt"])
+
+
 def check_prose(page, binary):
     """`tritium COMMAND ...` inside of a sentence, and on the page of the command line every option."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.S | re.M)
-    text = re.sub(r"(?<!\n)\n(?!\n|\||- )", " ", text)  # a sentence goes on in the next line
+    text = re.sub(r"(?<!\n)\n\s*(?!\n|\||- |#)", " ", text)  # a sentence goes on in the next line
+    check_names(page, text)
     known = set().union(*(options_of(h or "") for h in helps.values()))
     where = page.relative_to(ROOT)
     for line in text.splitlines():
