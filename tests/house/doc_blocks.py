@@ -29,7 +29,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/data/golden"
-PAGES = sorted(p for p in ROOT.rglob("*.md") if p.relative_to(ROOT).parts[0] not in ("build", ".git"))
+PAGES = sorted([*ROOT.glob("*.md"), *(p for folder in ("docs", "examples", "bench", "tests") for p in (ROOT / folder).rglob("*.md"))])
 # What strangers bring: named by a page, not ours to check.
 FOREIGN = {"pip", "python3 -m venv"}
 GENERATES_TEXT = {"run", "chat", "template", "detokenize"}  # of which a tiny model says something else
@@ -260,7 +260,7 @@ def check_benchmark(where, binary, words):
             finding(where, f"tritium_bench has nothing for {filters}")
 
 
-def check_line(where, desk, binary, line):
+def check_line(where, binary, line):
     """One line of a block. True when it was `tritium` that is to be run."""
     runs = False
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -310,7 +310,7 @@ def check_options(where, binary, words):
 
 def check_sh(where, desk, binary, block):
     for line in logical_lines(block):
-        if check_line(where, desk, binary, line):
+        if check_line(where, binary, line):
             command = re.sub(r"build/release/bin/tritium\b", "tritium", line)
             result = desk.run(command)
             if result.returncode != 0:
@@ -327,7 +327,7 @@ def check_console(where, desk, binary, block):
         else:
             return finding(where, "output before the first '$ '")
     for line, said in steps:
-        check_line(where, desk, binary, line)
+        check_line(where, binary, line)
         result = desk.run(line)
         command = re.search(r"tritium (\w+)", line)
         failed = next((s for s in said if s.startswith("tritium: error: ")), None)
@@ -347,8 +347,8 @@ def check_text(where, block):
 def check_verbatim(where, marker, block):
     path, _, word = marker.partition(": ")
     file = ROOT / path
-    if not file.is_file():
-        return finding(where, f"no such file: {path}")
+    if not file.is_file() or path.split("/")[0] not in ("tests", "examples"):
+        return finding(where, f"no such file of tests or examples: {path}")
     text = file.read_text()
     if word:
         if word not in text:
@@ -398,9 +398,21 @@ def check_names(page, text):
             finding(where, f"no such page: {target}")
         elif name and name not in [anchor(h) for h in re.findall(r"^#+ (.+)$", file.read_text(), re.M)]:
             finding(where, f"no such heading: {target}")
+    for name in re.findall(r"`([A-Za-z_][\w:]*)(?:\(\)|<[^`]*>)?`", text):
+        last = name.split("::")[-1]
+        if re.fullmatch(r"[A-Z][a-z]+\w*[A-Z]\w*|k[A-Z]\w+|TRITIUM_\w+", last) or "::" in name or f"`{name}()`" in text:
+            if not re.search(r"\b" + re.escape(last) + r"\b", sources_of_the_tree()):
+                finding(where, f"no such name in the sources: {name}")
     for test in re.findall(r'\btest "([^"]+)"', text):
         if test not in tests_of_the_tree():
             finding(where, f"no such test: {test}")
+
+
+@functools.cache
+def sources_of_the_tree():
+    return "".join(p.read_text() for folder in ("include", "kernels", "c", "examples", "cmake", "tests", "bench", "scripts")
+                   for p in [*(ROOT / folder).rglob("*"), ROOT / "CMakeLists.txt"]
+                   if p.suffix in (".h", ".inc", ".cc", ".c", ".cmake", ".txt", ".sh", ".in", ".py"))
 
 
 @functools.cache
