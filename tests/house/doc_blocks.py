@@ -29,7 +29,8 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/data/golden"
-PAGES = sorted([*ROOT.glob("*.md"), *(p for folder in ("docs", "examples", "bench", "tests") for p in (ROOT / folder).rglob("*.md"))])
+PAGES = sorted([*ROOT.glob("*.md"), *(p for folder in ("docs", "examples", "bench", "tests")
+                                        for p in (ROOT / folder).rglob("*.md"))])
 # What strangers bring: named by a page, not ours to check.
 FOREIGN = {"pip", "python3 -m venv"}
 GENERATES_TEXT = {"run", "chat", "template", "detokenize"}  # of which a tiny model says something else
