@@ -7,8 +7,8 @@
 # Packages come from the distribution's own archive (the host names are the machine's own apt sources).
 # Highway >= 1.2, xsimd 13, nlohmann/json 3.11.3 and Catch2 3 come from the newer suite: the first three are
 # headers, Catch2 is built from its source package because the prebuilt archive needs a newer C library.
-# TRITIUM_SETUP_EXTRA="clang qemu aarch64" also installs the compilers and emulators of the wide test matrix (root) and
-# builds Catch2 for 64-bit Arm next to the prefix (PREFIX-aarch64).
+# TRITIUM_SETUP_EXTRA="clang qemu docs aarch64" also installs the compilers and emulators of the wide test matrix and doxygen
+# (root), and builds Catch2 for 64-bit Arm next to the prefix (PREFIX-aarch64).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 prefix=${1:-build/deps}
@@ -55,8 +55,9 @@ if [ -n "${TRITIUM_SETUP_EXTRA:-}" ]; then
       clang) have clang++-16 || install_tools clang-16 libclang-rt-16-dev || say "clang-16 could not be installed: its tests will say so" ;;
       qemu)  have qemu-aarch64-static || install_tools qemu-user-static || say "qemu-user could not be installed: its tests will say so"
              have aarch64-linux-gnu-g++ || install_tools g++-aarch64-linux-gnu || say "the aarch64 compiler could not be installed: its tests will say so" ;;
+      docs)  have doxygen || install_tools doxygen || say "doxygen could not be installed: the test of docstrings is left out" ;;
       aarch64) arm_prefix=$prefix-aarch64 ;;
-      *) die "unknown extra '$what' (expected clang, qemu or aarch64)" ;;
+      *) die "unknown extra '$what' (expected clang, qemu, docs or aarch64)" ;;
     esac
   done
 fi

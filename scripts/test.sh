@@ -14,7 +14,7 @@ say() { printf '\n=== %s (%d s)\n' "$*" "$((SECONDS - started))"; }
 stages=("$@")
 [ $# -gt 0 ] || stages=(asan tsan qemu-x86 qemu-arm release)
 
-TRITIUM_SETUP_EXTRA=${TRITIUM_SETUP_EXTRA-qemu} scripts/setup.sh
+TRITIUM_SETUP_EXTRA="${TRITIUM_SETUP_EXTRA-qemu docs}" scripts/setup.sh
 [ -f build/deps/env.sh ] && . build/deps/env.sh
 scripts/get-test-data.sh
 scripts/get-model.sh smollm2-135m

@@ -115,7 +115,9 @@ tritium::Result<int> formats(const ListOptions& options) {
     std::optional<std::string_view> twin;
     if (const auto type = gguf_twin(f.format)) twin = tritium::info(*type).name;
     const std::string group = f.is_float ? "-" : f.group == 0 ? "row" : std::to_string(f.group);
-    const std::string activations = f.is_float ? "f32" : f.activation_group() == 0 ? "int8 a row" : "int8 by 32";
+    const std::string activations = f.is_float                  ? "f32"
+                                    : f.activation_group() == 0 ? "int8 a row"
+                                                                : "int8 by " + std::to_string(f.activation_group());
     const std::string kernel = "matmul_" + std::string(f.name) + (f.is_float ? "_f32_f32" : "_q8_f32");
     if (options.json) {
       json.begin_object().member("name", f.name).rounded("bits_per_weight", f.bits_per_weight(), 6);

@@ -157,7 +157,7 @@ class Command {
     common_ = &c;
     add(choice<Kv>("--kv,--cache-type-k,--cache-type-v", c.kv,
                    {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"q8_0", Kv::int8}},
-                   "Type of cached keys and values (default f16)"));
+                   "Type of cached keys and values (default f16); -ctk and -ctv too"));
     add(choice<Acts>("--acts", c.acts, {{"auto", Acts::automatic}, {"f32", Acts::f32}, {"int8", Acts::automatic}},
                      "Activations that meet the weights: int8 where weights are quantised (default), or all in f32"));
     add(flag("--exact", c.exact, "The reference path: weights, activations and KV in f32"));
@@ -372,8 +372,9 @@ class CommandLine {
              "Compare with a saved run: Kullback-Leibler divergence and top-1 agreement");
       c.flag("--json", perplexity_.json, "{\"tokens\", \"nll\", \"ppl\", \"stderr\", \"kld\", \"top1\"}");
       std::string& base = divergence_base_;
-      c.file("--kl-divergence-base", base, "As --save-logits; with --kl-divergence as --kl-from")->group("");
-      c.flag("--kl-divergence", kl_divergence_, "")->group("");
+      const char* names = "Names that users of llama.cpp know";
+      c.file("--kl-divergence-base", base, "As --save-logits; with --kl-divergence as --kl-from")->group(names);
+      c.flag("--kl-divergence", kl_divergence_, "Compare with the run that --kl-divergence-base names")->group(names);
       c.common(perplexity_.common, true, "Tokens of a window (default 512)");
       c.profile(perplexity_.common);
       c.run([this] {
@@ -462,6 +463,7 @@ class CommandLine {
                        "tritium selftest");
       c.flag("--json", selftest_.json, "One JSON object");
       c.common(selftest_.common, false);
+      c.app()->get_option("--isa")->group("Common options");
       c.run([this] { return selftest(selftest_); });
     }
     {

@@ -40,7 +40,9 @@ enum tritium_code {
   TRITIUM_END = 100              ///< no failure: the model ended its text (tritium_session_next)
 };
 
+/// A model that is open: weights, tokenizer, template. A counted reference.
 typedef struct tritium_model tritium_model;
+/// One text under way on a model, with its KV cache. A counted reference.
 typedef struct tritium_session tritium_session;
 
 #if defined(__GNUC__)
@@ -58,8 +60,9 @@ const char* tritium_code_text(int code);
 /// when all calls have returned. It must not throw. Used by one call of the library at a time for each handle that has
 /// it.
 typedef struct tritium_executor {
-  size_t n_threads; /* at least 1 */
-  void* context;    /* handed to dispatch */
+  size_t n_threads; /**< at least 1 */
+  void* context;    /**< handed to dispatch */
+  /// runs the task on every thread, and returns when all are done
   void (*dispatch)(void* context, void (*task)(void* argument, size_t thread), void* argument);
 } tritium_executor;
 
@@ -67,11 +70,11 @@ typedef struct tritium_executor {
 
 /// How a model is opened. Zero bytes are the defaults.
 typedef struct tritium_model_options {
-  size_t threads;                   /* that pack the weights; 0: as many as the process may use */
-  const tritium_executor* executor; /* instead of `threads`; needed during tritium_model_open only */
-  const char* chat_template;        /* Jinja source or a built-in family ("chatml"); null: the file's own */
-  void (*progress)(void* user, size_t done, size_t total); /* bytes of weights read; may be null; must not throw */
-  void* user;                                              /* handed to progress */
+  size_t threads;                   /**< that pack the weights; 0: as many as the process may use */
+  const tritium_executor* executor; /**< instead of `threads`; needed during tritium_model_open only */
+  const char* chat_template;        /**< Jinja source or a built-in family ("chatml"); null: the file's own */
+  void (*progress)(void* user, size_t done, size_t total); /**< bytes of weights read; may be null; must not throw */
+  void* user;                                              /**< handed to progress */
 } tritium_model_options;
 
 /// Opens a GGUF file or a folder with safetensors and packs its weights into memory. Token embeddings
@@ -128,7 +131,8 @@ int tritium_token_piece(tritium_model* model, int32_t id, const char** piece, si
 
 /// One message of a conversation, zero-terminated UTF-8.
 typedef struct tritium_message {
-  const char* role; /* "system", "user", "assistant" */
+  const char* role; /**< "system", "user", "assistant" */
+  /// UTF-8, ends with a zero byte
   const char* content;
 } tritium_message;
 
@@ -148,17 +152,18 @@ int tritium_chat_tokens(tritium_model* model, const tritium_message* messages, s
 
 /// How a session runs. Zero bytes are the defaults.
 typedef struct tritium_session_options {
-  size_t context;                   /* positions that the KV cache holds; 0: the model's, at most 4096 */
-  size_t max_batch;                 /* tokens of one pass over the weights; 0: 512 */
-  int kv_bits;                      /* of a number in the KV cache: 32, 16 or 8; 0: 16 */
-  size_t threads;                   /* started for this session, the caller's included; 0: all the process may use */
-  const tritium_executor* executor; /* instead of `threads`; copied, its context must outlive the session */
+  size_t context;                   /**< positions that the KV cache holds; 0: the model's, at most 4096 */
+  size_t max_batch;                 /**< tokens of one pass over the weights; 0: 512 */
+  int kv_bits;                      /**< of a number in the KV cache: 32, 16 or 8; 0: 16 */
+  size_t threads;                   /**< started for this session, the caller's included; 0: all the process may use */
+  const tritium_executor* executor; /**< instead of `threads`; copied, its context must outlive the session */
 } tritium_session_options;
 
 /// A session with an empty text. `options` may be null. On failure *session is null and the model's handle has the
 /// text.
 /// Errors: OUT_OF_RANGE (context past the model's), OUT_OF_MEMORY, INVALID_ARGUMENT, UNSUPPORTED.
 int tritium_session_create(tritium_model* model, const tritium_session_options* options, tritium_session** session);
+/// Closes a handle; null is allowed.
 void tritium_session_free(tritium_session* session);
 /// As tritium_model_error.
 const char* tritium_session_error(const tritium_session* session);
@@ -184,14 +189,16 @@ int tritium_session_logits(tritium_session* session, const float** logits, size_
 
 /// How tritium_session_next draws. The steps run in the order of the members; the same seed gives the same ids.
 typedef struct tritium_sampling {
-  float repeat_penalty; /* of tokens among the last repeat_last; 1: none */
+  float repeat_penalty; /**< of tokens among the last repeat_last; 1: none */
+  /// how many of the last tokens count as recent
   size_t repeat_last;
-  float temperature; /* 0: the most probable token, always */
-  size_t top_k;      /* 0: all */
-  float top_p;       /* 1: all */
-  float min_p;       /* 0: all */
+  float temperature; /**< 0: the most probable token, always */
+  size_t top_k;      /**< 0: all */
+  float top_p;       /**< 1: all */
+  float min_p;       /**< 0: all */
+  /// of the sampler: the same one gives the same text
   uint64_t seed;
-  int ignore_end; /* nonzero: ids that end a text are tokens like others */
+  int ignore_end; /**< nonzero: ids that end a text are tokens like others */
 } tritium_sampling;
 
 /// The defaults: temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, no penalty over the last 64, seed 0. Null is

@@ -17,7 +17,9 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Bytes of a cache line and of a panel line: every buffer begins on a multiple of it.
 inline constexpr std::size_t kLineBytes = 64;
+/// Large buffers begin on a multiple of this and ask for huge pages.
 inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
 /// a * b, or an out_of_range error when it does not fit: the only way sizes from files are multiplied.
@@ -33,16 +35,21 @@ inline Result<std::size_t> checked_add(std::size_t a, std::size_t b) {
   return sum;
 }
 
+/// The least multiple of `multiple` that is not below `value`.
 constexpr std::size_t round_up(std::size_t value, std::size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
+/// ceil(value / divisor).
 constexpr std::size_t div_up(std::size_t value, std::size_t divisor) { return (value + divisor - 1) / divisor; }
 
+/// Bytes on a 64-byte boundary (2 MiB for large ones), owned, of a size that stays. Moves, does not copy.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
+  /// Takes the bytes; the other one is left empty.
   AlignedBuffer(AlignedBuffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  /// Gives its own bytes back and takes the other's.
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
     if (this != &other) {
       std::free(data_);
@@ -77,14 +84,16 @@ class AlignedBuffer {
     return buffer;
   }
 
-  [[nodiscard]] std::byte* data() { return data_; }
-  [[nodiscard]] const std::byte* data() const { return data_; }
-  [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] bool empty() const { return size_ == 0; }
+  [[nodiscard]] std::byte* data() { return data_; }              ///< The first byte; null when empty.
+  [[nodiscard]] const std::byte* data() const { return data_; }  ///< The first byte; null when empty.
+  [[nodiscard]] std::size_t size() const { return size_; }       ///< Bytes.
+  [[nodiscard]] bool empty() const { return size_ == 0; }        ///< Whether there are no bytes.
+  /// The same memory as numbers of a plain type.
   template <class T>
   [[nodiscard]] T* as() {
     return reinterpret_cast<T*>(data_);
   }
+  /// The same memory as numbers of a plain type.
   template <class T>
   [[nodiscard]] const T* as() const {
     return reinterpret_cast<const T*>(data_);
@@ -106,6 +115,7 @@ class Array {
 
  public:
   Array() = default;
+  /// `count` elements, not set to anything. Errors: out_of_memory.
   static Result<Array> allocate(std::size_t count) {
     TRITIUM_ASSIGN(const std::size_t bytes, checked_mul(count, sizeof(T)));
     TRITIUM_ASSIGN(AlignedBuffer buffer, AlignedBuffer::allocate(bytes));
@@ -114,19 +124,22 @@ class Array {
     array.size_ = count;
     return array;
   }
+  /// `count` elements of zero. Errors: out_of_memory.
   static Result<Array> allocate_zeroed(std::size_t count) {
     TRITIUM_ASSIGN(Array array, allocate(count));
     if (count != 0) std::memset(static_cast<void*>(array.data()), 0, count * sizeof(T));
     return array;
   }
-  [[nodiscard]] T* data() { return buffer_.as<T>(); }
-  [[nodiscard]] const T* data() const { return buffer_.as<T>(); }
-  [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] bool empty() const { return size_ == 0; }
+  [[nodiscard]] T* data() { return buffer_.as<T>(); }              ///< The first element.
+  [[nodiscard]] const T* data() const { return buffer_.as<T>(); }  ///< The first element.
+  [[nodiscard]] std::size_t size() const { return size_; }         ///< Elements.
+  [[nodiscard]] bool empty() const { return size_ == 0; }          ///< Whether there are none.
+  /// Element i < size(), a checked precondition.
   T& operator[](std::size_t i) {
     TRITIUM_ASSUME(i < size_);
     return data()[i];
   }
+  /// Element i < size(), a checked precondition.
   const T& operator[](std::size_t i) const {
     TRITIUM_ASSUME(i < size_);
     return data()[i];

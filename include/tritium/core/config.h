@@ -30,6 +30,7 @@
 
 // 1: ops/ declare functions that the compiled library tritium::kernels defines. 0: ops/ include their code.
 #ifndef TRITIUM_DISPATCH
+/// 1: ops/ declare functions that the compiled library tritium::kernels defines. 0: ops/ include their code.
 #define TRITIUM_DISPATCH 0
 #endif
 
@@ -38,6 +39,7 @@
 #ifdef NDEBUG
 #define TRITIUM_CHECKS 0
 #else
+/// 1: preconditions are checked in this build.
 #define TRITIUM_CHECKS 1
 #endif
 #endif
@@ -101,37 +103,44 @@
 #endif
 #define TRITIUM_PASTE8_(a, b, c, d, e, f, g, h) v0_##a##b##_##c##d##e##f##g##h
 #define TRITIUM_PASTE8(a, b, c, d, e, f, g, h) TRITIUM_PASTE8_(a, b, c, d, e, f, g, h)
+/// The name of the inline namespace, spelled from the compiler flags that change code.
 #define TRITIUM_ABI                                                                                                \
   TRITIUM_PASTE8(TRITIUM_TAG_MODE, TRITIUM_TAG_CHECKS, TRITIUM_TAG_A, TRITIUM_TAG_B, TRITIUM_TAG_C, TRITIUM_TAG_D, \
                  TRITIUM_TAG_E, TRITIUM_TAG_F)
 
-// Opens and closes `tritium` with its tag.
+/// Opens and closes `tritium` with its tag.
 #define TRITIUM_NAMESPACE_BEGIN \
   namespace tritium {           \
   inline namespace TRITIUM_ABI {
+/// Closes what TRITIUM_NAMESPACE_BEGIN opened.
 #define TRITIUM_NAMESPACE_END \
   }                           \
   }
 
-// Types and functions that the compiled kernel library shares with its users, whatever flags either was built with: plain
-// data, and members that are always inlined. Headers-only builds have no such seam and tag everything.
 #if TRITIUM_DISPATCH
 #define TRITIUM_SEAM_BEGIN \
   namespace tritium {      \
   inline namespace seam_v0 {
 #else
+/// Opens `tritium` for what the compiled kernel library shares with its users, whatever flags either was built with: plain
+/// data, and members that are always inlined. Headers-only builds have no such seam and tag everything.
 #define TRITIUM_SEAM_BEGIN TRITIUM_NAMESPACE_BEGIN
 #endif
+/// Closes what TRITIUM_SEAM_BEGIN opened.
 #define TRITIUM_SEAM_END \
   }                      \
   }
 
 // --- attributes ------------------------------------------------------------------------------------------------------
+/// A function that every caller inlines.
 #define TRITIUM_INLINE inline __attribute__((always_inline))
+/// A function that no caller inlines.
 #define TRITIUM_NOINLINE __attribute__((noinline))
-// For what runs when something failed: the paths that lead there are unlikely, and are compiled to be small.
+/// For what runs when something failed: the paths that lead there are unlikely, and are compiled to be small.
 #define TRITIUM_COLD __attribute__((cold, noinline))
+/// A condition that is expected to hold.
 #define TRITIUM_LIKELY(x) __builtin_expect(!!(x), 1)
+/// A condition that is expected not to hold.
 #define TRITIUM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 TRITIUM_NAMESPACE_BEGIN
@@ -147,14 +156,16 @@ inline AssumptionHandler& assumption_handler() {
 }
 }  // namespace detail
 
+/// Replaces what a broken precondition calls, for the whole program; null puts back the trap. Not for use beside other
+/// threads.
 inline void set_assumption_handler(AssumptionHandler handler) {
   detail::assumption_handler() = handler != nullptr ? handler : &detail::trap;
 }
 
 TRITIUM_NAMESPACE_END
 
-// A precondition that the caller has promised: checked in debug and test builds, free in release builds.
 #if TRITIUM_CHECKS
+/// A precondition that the caller has promised: checked in debug and test builds, free in release builds.
 #define TRITIUM_ASSUME(condition) \
   (TRITIUM_LIKELY(condition) ? (void)0 : ::tritium::detail::assumption_handler()(#condition, __FILE__, __LINE__))
 #else

@@ -14,12 +14,13 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// The caller's threads: how many, and the function that runs a task on all of them. Not owned.
 struct Executor {
-  using Task = void (*)(void* argument, std::size_t thread);
-  using Dispatch = void (*)(void* context, Task task, void* argument);
+  using Task = void (*)(void* argument, std::size_t thread);            ///< One thread's share of a region.
+  using Dispatch = void (*)(void* context, Task task, void* argument);  ///< Runs a task on all threads.
 
-  std::size_t n_threads = 1;
-  void* context = nullptr;
+  std::size_t n_threads = 1;    ///< indices that tasks get, the caller's included; at least 1
+  void* context = nullptr;      ///< handed to dispatch
   Dispatch dispatch = nullptr;  ///< must call task(argument, t) once for every t < n_threads; null: a plain loop
 
   /// Runs f(t) for every t in [0, n_threads) and returns when all have returned. f must not throw.
@@ -36,11 +37,12 @@ struct Executor {
   }
 };
 
+/// Numbers [begin, end).
 struct Range {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-  [[nodiscard]] std::size_t size() const { return end - begin; }
-  [[nodiscard]] bool empty() const { return begin >= end; }
+  std::size_t begin = 0;                                          ///< the first
+  std::size_t end = 0;                                            ///< one past the last
+  [[nodiscard]] std::size_t size() const { return end - begin; }  ///< How many.
+  [[nodiscard]] bool empty() const { return begin >= end; }       ///< Whether there are none.
 };
 
 /// Part `index` of `parts` nearly equal contiguous pieces of [0, n); inner bounds are multiples of `multiple`.

@@ -13,14 +13,17 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// Storage types, so that a pointer says what it points at.
 struct f16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< sign, 5 bits of exponent, 10 of fraction
 };
+/// The upper half of an f32.
 struct bf16 {
-  std::uint16_t bits;
+  std::uint16_t bits;  ///< sign, 8 bits of exponent, 7 of fraction
 };
 
+/// The same number; exact.
 constexpr float to_float(bf16 value) { return std::bit_cast<float>(std::uint32_t{value.bits} << 16); }
 
+/// The same number; exact. A NaN comes out quiet.
 constexpr float to_float(f16 value) {
   const std::uint32_t sign = std::uint32_t{value.bits & 0x8000u} << 16;
   const std::uint32_t exponent = (value.bits >> 10) & 31u;
@@ -35,12 +38,14 @@ constexpr float to_float(f16 value) {
   return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (mantissa << 13));
 }
 
+/// The nearest bf16, ties to even; a NaN stays one.
 constexpr bf16 to_bf16(float value) {
   const std::uint32_t u = std::bit_cast<std::uint32_t>(value);
   if ((u & 0x7FFFFFFFu) > 0x7F800000u) return {static_cast<std::uint16_t>((u >> 16) | 0x0040u)};
   return {static_cast<std::uint16_t>((u + 0x7FFFu + ((u >> 16) & 1u)) >> 16)};
 }
 
+/// The nearest f16, ties to even; from 65520 on an infinity, a NaN stays one.
 constexpr f16 to_f16(float value) {
   const std::uint32_t u = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (u >> 16) & 0x8000u;

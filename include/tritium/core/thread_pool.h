@@ -64,10 +64,12 @@ inline std::size_t available_cpus() {
   return n == 0 ? 1 : n;
 }
 
+/// Threads that wait for regions, the caller being thread 0. One region at a time; not for calls from several threads
+/// at once.
 class ThreadPool {
  public:
-  static constexpr std::size_t kMaxThreads = 256;
-  static constexpr std::size_t kLineSize = 64;  ///< words that different threads write stay this far apart
+  static constexpr std::size_t kMaxThreads = 256;  ///< more are refused
+  static constexpr std::size_t kLineSize = 64;     ///< words that different threads write stay this far apart
 
   /// A pool of `n_threads`, the caller included: n_threads - 1 threads are started.
   /// Errors: invalid_argument (0 or more than kMaxThreads), out_of_memory (the system refused a thread).
@@ -104,7 +106,7 @@ class ThreadPool {
     for (std::size_t i = 1; i < n_threads_; ++i) pthread_join(workers_[i].handle, nullptr);
   }
 
-  [[nodiscard]] std::size_t n_threads() const { return n_threads_; }
+  [[nodiscard]] std::size_t n_threads() const { return n_threads_; }  ///< Threads of a region, the caller's included.
 
   /// The pool as an Executor; valid while the pool lives. One caller at a time.
   [[nodiscard]] Executor executor() {

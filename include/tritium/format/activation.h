@@ -16,6 +16,7 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// Inputs under one activation scale, as formats ask for them; 0: the whole row.
 inline constexpr std::size_t kActivationGroups[] = {0, 32, 64, 128, 256};
+/// Kinds of activation rows that formats read.
 inline constexpr std::size_t kActivationForms = std::size(kActivationGroups);
 /// The place of a group in kActivationGroups.
 constexpr std::size_t activation_form(std::size_t group) {
@@ -26,6 +27,7 @@ constexpr std::size_t activation_form(std::size_t group) {
 
 /// Codes are padded to this many inputs a row: a multiple of 64 past the largest padded k of any format.
 constexpr std::size_t q8_stride(std::size_t k) { return round_up(k, 512) + 64; }
+/// Scales of a row of k inputs: one for each group, one in all for group 0.
 constexpr std::size_t q8_groups(std::size_t k, std::size_t group) { return group == 0 ? 1 : q8_stride(k) / group; }
 
 /// Bytes of memory that Q8Rows::bind needs for m rows of k inputs.
@@ -45,21 +47,21 @@ struct Q8View {
   const float* scales = nullptr;         ///< (m, groups) value of one code step
   const std::int32_t* sums = nullptr;    ///< (m, groups) sum of the codes under each scale
   const std::int32_t* sums16 = nullptr;  ///< (m, 2 groups) sums of 16 codes; only for group 32
-  std::size_t groups = 1;
-  std::size_t group = 0;
+  std::size_t groups = 1;                ///< scales of a row
+  std::size_t group = 0;                 ///< inputs under one scale; 0: the whole row
 };
 
 /// Writable rows over memory that the caller owns.
 struct Q8Rows {
-  std::int8_t* codes = nullptr;
-  float* scales = nullptr;
-  std::int32_t* sums = nullptr;
-  std::int32_t* sums16 = nullptr;
-  std::size_t m = 0;
-  std::size_t k = 0;
-  std::size_t stride = 0;
-  std::size_t groups = 1;
-  std::size_t group = 0;
+  std::int8_t* codes = nullptr;    ///< (m, stride)
+  float* scales = nullptr;         ///< (m, groups) value of one code step
+  std::int32_t* sums = nullptr;    ///< (m, groups) sum of the codes under each scale
+  std::int32_t* sums16 = nullptr;  ///< (m, 2 groups) sums of 16 codes; null unless group is 32
+  std::size_t m = 0;               ///< rows
+  std::size_t k = 0;               ///< inputs
+  std::size_t stride = 0;          ///< bytes from one row of codes to the next
+  std::size_t groups = 1;          ///< scales of a row
+  std::size_t group = 0;           ///< inputs under one scale; 0: the whole row
 
   /// Lays rows over `memory`: q8_bytes(m, k, group) bytes on a 64-byte boundary.
   static TRITIUM_INLINE Q8Rows bind(std::byte* memory, std::size_t m, std::size_t k, std::size_t group) {
@@ -76,6 +78,7 @@ struct Q8Rows {
     rows.sums16 = group == 32 ? rows.sums + m * rows.groups : nullptr;
     return rows;
   }
+  /// The same rows, to be read.
   [[nodiscard]] TRITIUM_INLINE Q8View view() const { return {codes, stride, scales, sums, sums16, groups, group}; }
 };
 

@@ -21,7 +21,9 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Elements of the longest block.
 inline constexpr std::size_t kMaxBlockLength = 256;
+/// Groups of the block that has most.
 inline constexpr std::size_t kMaxBlockGroups = 16;
 
 /// Levels of iq4_nl and iq4_xs: a grid that is denser near zero, for weights that are roughly normal.
@@ -33,7 +35,7 @@ inline constexpr std::array<std::int8_t, 16> kMxfp4Values{0, 1, 2, 3, 4, 6, 8, 1
 
 /// The fields of one block. Entries past the block's length or number of groups are unspecified.
 struct BlockFields {
-  std::array<std::uint8_t, kMaxBlockLength> codes;
+  std::array<std::uint8_t, kMaxBlockLength> codes;  ///< one for each element
   float d;  ///< exactly an f16 (mxfp4: exactly a power of two); to_f16(d) loses nothing
   float m;  ///< exactly an f16; 0 in types without a minimum
   std::array<std::int8_t, kMaxBlockGroups> scales;  ///< 1 in types without group scales
@@ -42,7 +44,7 @@ struct BlockFields {
 
 /// What is the same for every block of a type.
 struct BlockFormat {
-  TensorType type;
+  TensorType type;                            ///< the stored type
   std::uint8_t bits;                          ///< of one code
   std::uint8_t max_code;                      ///< largest code that a sound file holds
   std::uint8_t zero_point;                    ///< level = code - zero_point; 0 where `levels` is set
@@ -52,8 +54,10 @@ struct BlockFormat {
   std::int16_t m_offset;                      ///< byte offset of the f16 m; -1: no minimum
   const std::array<std::int8_t, 16>* levels;  ///< the table that codes index, or null
 
+  /// Whether values are d s c + m and not d s c.
   [[nodiscard]] constexpr bool has_min() const { return m_offset >= 0; }
-  [[nodiscard]] constexpr std::size_t n_groups() const { return std::size_t{length} / group; }
+  [[nodiscard]] constexpr std::size_t n_groups() const { return std::size_t{length} / group; }  ///< Groups in a block.
+  /// What a code stands for before its scale: an entry of the table, or the code less the zero point.
   [[nodiscard]] constexpr int level(std::uint8_t code) const {
     return levels != nullptr ? (*levels)[code & 15u] : int{code} - int{zero_point};
   }

@@ -22,10 +22,10 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// A stored matrix: `rows` rows of `cols` elements, row-major.
 struct StoredMatrix {
-  TensorType type = TensorType::f32;
-  const std::byte* data = nullptr;
-  std::size_t rows = 0;
-  std::size_t cols = 0;
+  TensorType type = TensorType::f32;  ///< how numbers are stored
+  const std::byte* data = nullptr;    ///< row 0; any alignment
+  std::size_t rows = 0;               ///< outputs
+  std::size_t cols = 0;               ///< inputs, a whole number of blocks
   /// Row r of the matrix is row row_order[r] of the data; null: the identity. Undoes permutations without a copy.
   const std::uint32_t* row_order = nullptr;
   /// Value of one code step where the rows hold ternary codes and nothing else: i2_s and bitnet rows.
@@ -34,8 +34,11 @@ struct StoredMatrix {
   /// number of rows of the whole tensor, four of which share a row of bytes.
   std::size_t bitnet_rows = 0;
 
+  /// Bytes of one stored row.
   [[nodiscard]] std::size_t row_bytes() const { return cols / info(type).block_length * info(type).block_bytes; }
+  /// The stored row that holds row r.
   [[nodiscard]] std::size_t stored_row(std::size_t r) const { return row_order == nullptr ? r : row_order[r]; }
+  /// The bytes of row r.
   [[nodiscard]] const std::byte* row(std::size_t r) const {
     const std::size_t at = stored_row(r);
     return data + (bitnet_rows == 0 ? at : at % (bitnet_rows / 4)) * row_bytes();
@@ -184,11 +187,12 @@ inline bool with_twin(TensorType type, PackFormat format, Fn&& fn) {
 #define TRITIUM_TWIN(t) \
   case TensorType::t: return call(std::integral_constant<TensorType, TensorType::t>{});
     TRITIUM_TWIN(q4_0)
-    TRITIUM_TWIN(q4_1) TRITIUM_TWIN(q5_0) TRITIUM_TWIN(q5_1) TRITIUM_TWIN(q8_0) TRITIUM_TWIN(q2_k) TRITIUM_TWIN(q3_k)
-        TRITIUM_TWIN(q4_k) TRITIUM_TWIN(q5_k) TRITIUM_TWIN(q6_k) TRITIUM_TWIN(iq4_nl) TRITIUM_TWIN(iq4_xs)
-            TRITIUM_TWIN(tq1_0) TRITIUM_TWIN(tq2_0)
+    TRITIUM_TWIN(q4_1)
+    TRITIUM_TWIN(q5_0)
+    TRITIUM_TWIN(q5_1) TRITIUM_TWIN(q8_0) TRITIUM_TWIN(q2_k) TRITIUM_TWIN(q3_k) TRITIUM_TWIN(q4_k) TRITIUM_TWIN(q5_k)
+        TRITIUM_TWIN(q6_k) TRITIUM_TWIN(iq4_nl) TRITIUM_TWIN(iq4_xs) TRITIUM_TWIN(tq1_0) TRITIUM_TWIN(tq2_0)
 #undef TRITIUM_TWIN
-                default : return false;
+            default : return false;
   }
 }
 
@@ -400,8 +404,8 @@ inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_
       for (std::size_t g = 0; g * group < w.cols; ++g) {
         const std::size_t count = std::min(group, w.cols - g * group);
         Scale& s = row_scales[g];
-        round_group<F::kBits == 0 ? 2 : F::kBits, F::kZero, F::kHasMin, F::kTable>(
-            row + g * group, count, row_codes + g * group, &s.d, &s.m);
+        round_group<F::kBits == 0 ? 2 : F::kBits, F::kZero, F::kHasMin, F::kTable>(row + g * group, count,
+                                                                                   row_codes + g * group, &s.d, &s.m);
         if (F::kGroup != 0 && !(std::isfinite(to_float(to_f16(s.d))) && std::isfinite(to_float(to_f16(s.m))))) {
           return does_not_fit(format, first + r, g * group, row[g * group]);
         }
@@ -547,6 +551,7 @@ inline Result<PackedMatrix> pack(const StoredMatrix* parts, std::size_t n_parts,
   return matrix;
 }
 
+/// The same of one matrix, not interleaved.
 inline Result<PackedMatrix> pack(const StoredMatrix& w, PackFormat format, const Executor& executor = {}) {
   return pack(&w, 1, format, false, executor);
 }

@@ -32,8 +32,9 @@ inline auto visit_format(PackFormat format, OnQuantised&& on_quantised, OnFloat&
 
 /// The fields of one unit of a panel: codes and scales of 16 rows, free of how they are filed.
 struct UnitFields {
-  static constexpr std::size_t kMaxUnit = 512;
-  static constexpr std::size_t kMaxGroups = 16;
+  static constexpr std::size_t kMaxUnit = 512;   ///< inputs of the longest unit
+  static constexpr std::size_t kMaxGroups = 16;  ///< groups of the unit that has most
+  /// of each output and input
   std::uint8_t codes[kPanelRows][kMaxUnit];
   f16 d[kMaxGroups][kPanelRows];                ///< kGroup, kGroupMin: of each group; two-level: d[0]
   f16 m[kMaxGroups][kPanelRows];                ///< kGroupMin: of each group; kSuperMin: m[0] is e of the panel layout
@@ -130,6 +131,7 @@ inline float unit_value(const std::uint8_t* unit, const float* row_scales, std::
   }
 }
 
+/// The value of output r < 16 and input i of a panel of format F.
 template <class F>
 inline float panel_value(const std::uint8_t* panel, std::size_t r, std::size_t i) {
   float row_scales[kPanelRows] = {};
@@ -144,6 +146,7 @@ constexpr std::size_t float_panel_offset(std::size_t r, std::size_t i) {
   return (i * kPanelRows + r) * sizeof(T);
 }
 
+/// A weight matrix (n, k) in panels; owns them, or views those of somebody else. Moves, does not copy.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -172,19 +175,21 @@ class PackedMatrix {
     return matrix;
   }
 
-  [[nodiscard]] PackFormat format() const { return format_; }
-  [[nodiscard]] const PackFormatInfo& format_info() const { return info(format_); }
+  [[nodiscard]] PackFormat format() const { return format_; }                        ///< The format of the panels.
+  [[nodiscard]] const PackFormatInfo& format_info() const { return info(format_); }  ///< Its facts.
   /// Outputs of one of the interleaved matrices, or of the only one.
   [[nodiscard]] std::size_t n() const { return n_; }
-  [[nodiscard]] std::size_t k() const { return k_; }
+  [[nodiscard]] std::size_t k() const { return k_; }  ///< Inputs.
+  /// Whether panels of two matrices of n rows alternate: a gate and what it gates.
   [[nodiscard]] bool interleaved() const { return interleaved_; }
-  [[nodiscard]] bool empty() const { return data_ == nullptr; }
+  [[nodiscard]] bool empty() const { return data_ == nullptr; }  ///< Whether there is no matrix.
+  /// Panels, those of both interleaved matrices.
   [[nodiscard]] std::size_t n_panels() const { return div_up(n_, kPanelRows) * (interleaved_ ? 2 : 1); }
-  [[nodiscard]] std::size_t panel_bytes() const { return panel_bytes_; }
-  [[nodiscard]] std::size_t bytes() const { return n_panels() * panel_bytes_; }
-  [[nodiscard]] const std::uint8_t* data() const { return data_; }
-  [[nodiscard]] const std::uint8_t* panel(std::size_t i) const { return data_ + i * panel_bytes_; }
-  [[nodiscard]] std::uint8_t* panel(std::size_t i) { return data_ + i * panel_bytes_; }
+  [[nodiscard]] std::size_t panel_bytes() const { return panel_bytes_; }         ///< Bytes of one panel.
+  [[nodiscard]] std::size_t bytes() const { return n_panels() * panel_bytes_; }  ///< Bytes of all panels.
+  [[nodiscard]] const std::uint8_t* data() const { return data_; }  ///< The first panel, on a 64-byte boundary.
+  [[nodiscard]] const std::uint8_t* panel(std::size_t i) const { return data_ + i * panel_bytes_; }  ///< Panel i.
+  [[nodiscard]] std::uint8_t* panel(std::size_t i) { return data_ + i * panel_bytes_; }              ///< Panel i.
 
   /// The panel and the lane of output `row`; `second` picks the other one of interleaved matrices.
   [[nodiscard]] std::size_t panel_of(std::size_t row, bool second = false) const {

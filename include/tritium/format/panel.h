@@ -34,26 +34,33 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Outputs of a panel.
 inline constexpr std::size_t kPanelRows = 16;
+/// Inputs of one output in a line of 8-bit codes.
 inline constexpr std::size_t kQuad = 4;
+/// Inputs of a step.
 inline constexpr std::size_t kStepInputs = 32;
 
+/// What a unit begins with: docs/formats.md. kRow: nothing; kGroup: f16 d a group; kGroupMin: d and m; kSuper: one d a
+/// unit and 8-bit s a group; kSuperMin: d, e and 8-bit s, t; kSuperMin4: the same with 4-bit s, t.
 enum class ScaleKind : std::uint8_t { kRow, kGroup, kGroupMin, kSuper, kSuperMin, kSuperMin4 };
 
 /// A panel format as compile-time facts; a model of the WeightFormat concept.
 /// kZero is subtracted from codes (formats with a minimum have 0); kTable: codes are indices into kIq4Values.
 template <int kBits_, int kZero_, std::size_t kGroup_, ScaleKind kScales_, bool kTable_ = false>
 struct PanelFormat {
-  static constexpr int kBits = kBits_;
-  static constexpr int kZero = kZero_;
+  static constexpr int kBits = kBits_;            ///< of a code
+  static constexpr int kZero = kZero_;            ///< what a code of value zero is
   static constexpr std::size_t kGroup = kGroup_;  ///< inputs under one scale; 0: the whole row
-  static constexpr ScaleKind kScales = kScales_;
-  static constexpr bool kTable = kTable_;
+  static constexpr ScaleKind kScales = kScales_;  ///< what units begin with
+  static constexpr bool kTable = kTable_;         ///< whether codes index kIq4Values
   /// The largest unsigned operand that a kernel multiplies: a code, or a table value shifted to be unsigned.
   static constexpr int kMaxCode = kTable_ ? 241 : (1 << kBits_) - 1;
 
+  /// Whether a term is added that does not depend on the code.
   static constexpr bool kHasMin =
       kScales == ScaleKind::kGroupMin || kScales == ScaleKind::kSuperMin || kScales == ScaleKind::kSuperMin4;
+  /// Whether groups have small integer scales under floats of the unit.
   static constexpr bool kTwoLevel =
       kScales == ScaleKind::kSuper || kScales == ScaleKind::kSuperMin || kScales == ScaleKind::kSuperMin4;
 
@@ -62,8 +69,11 @@ struct PanelFormat {
                                        : kScales == ScaleKind::kGroup    ? 2 * kGroup
                                        : kScales == ScaleKind::kGroupMin ? kGroup
                                                                          : kStepInputs;
+  /// Groups of a unit.
   static constexpr std::size_t kGroupsInUnit = kGroup == 0 ? 0 : kUnit / kGroup;
+  /// Steps of a unit.
   static constexpr std::size_t kStepsInUnit = kUnit / kStepInputs;
+  /// Bytes of the scales that a unit begins with, whole lines.
   static constexpr std::size_t kHeaderBytes = round_up(kScales == ScaleKind::kRow         ? 0
                                                        : kScales == ScaleKind::kGroup     ? 32 * kGroupsInUnit
                                                        : kScales == ScaleKind::kGroupMin  ? 64 * kGroupsInUnit
@@ -71,12 +81,16 @@ struct PanelFormat {
                                                        : kScales == ScaleKind::kSuperMin4 ? 64 + 16 * kGroupsInUnit
                                                                                           : 64 + 32 * kGroupsInUnit,
                                                        kLineBytes);
+  /// Bytes of a step: one line for each bit.
   static constexpr std::size_t kStepBytes = static_cast<std::size_t>(kBits) * kLineBytes;
+  /// Bytes of a unit, scales included.
   static constexpr std::size_t kUnitBytes = kHeaderBytes + kStepsInUnit * kStepBytes;
+  /// Bytes before the first unit: the scales of rows.
   static constexpr std::size_t kPrefixBytes = kScales == ScaleKind::kRow ? kLineBytes : 0;
 
-  static constexpr std::size_t units(std::size_t k) { return div_up(k, kUnit); }
-  static constexpr std::size_t padded_k(std::size_t k) { return units(k) * kUnit; }
+  static constexpr std::size_t units(std::size_t k) { return div_up(k, kUnit); }     ///< Units of k inputs.
+  static constexpr std::size_t padded_k(std::size_t k) { return units(k) * kUnit; }  ///< k rounded up to whole units.
+  /// Bytes of a panel of k inputs.
   static constexpr std::size_t panel_bytes(std::size_t k) { return kPrefixBytes + units(k) * kUnitBytes; }
 
   static_assert(kBits == 2 || kBits == 3 || kBits == 4 || kBits == 5 || kBits == 6 || kBits == 8);
@@ -148,19 +162,20 @@ inline std::uint8_t step_code(const std::uint8_t* lines, std::size_t row, std::s
 /// significant. With f0 the byte and f(d+1) = 3 f(d) mod 256, 3 f(d) - f(d+1) = 256 * code d exactly, so kernels multiply
 /// the f(d) themselves and never extract a digit. Panel: 16 x f32 scales, then the lines.
 struct Ternary5 {
-  static constexpr int kBits = 0;  ///< not whole bits: 8/5
-  static constexpr int kZero = 1;
-  static constexpr std::size_t kGroup = 0;
-  static constexpr ScaleKind kScales = ScaleKind::kRow;
-  static constexpr bool kTable = false;
-  static constexpr int kMaxCode = 2;
-  static constexpr bool kHasMin = false;
-  static constexpr bool kTwoLevel = false;
-  static constexpr std::size_t kUnit = 20;
-  static constexpr std::size_t kUnitBytes = kLineBytes;
-  static constexpr std::size_t kPrefixBytes = kLineBytes;
-  static constexpr std::size_t units(std::size_t k) { return div_up(k, kUnit); }
-  static constexpr std::size_t padded_k(std::size_t k) { return units(k) * kUnit; }
+  static constexpr int kBits = 0;                          ///< not whole bits: 8/5
+  static constexpr int kZero = 1;                          ///< the code of value zero
+  static constexpr std::size_t kGroup = 0;                 ///< a scale for the whole row
+  static constexpr ScaleKind kScales = ScaleKind::kRow;    ///< what the panel begins with
+  static constexpr bool kTable = false;                    ///< no table
+  static constexpr int kMaxCode = 2;                       ///< the largest code
+  static constexpr bool kHasMin = false;                   ///< no minimum
+  static constexpr bool kTwoLevel = false;                 ///< no scales of groups
+  static constexpr std::size_t kUnit = 20;                 ///< inputs of a line
+  static constexpr std::size_t kUnitBytes = kLineBytes;    ///< bytes of a unit: one line
+  static constexpr std::size_t kPrefixBytes = kLineBytes;  ///< bytes before the lines: the scales of rows
+  static constexpr std::size_t units(std::size_t k) { return div_up(k, kUnit); }     ///< Lines of k inputs.
+  static constexpr std::size_t padded_k(std::size_t k) { return units(k) * kUnit; }  ///< k rounded up to whole lines.
+  /// Bytes of a panel of k inputs.
   static constexpr std::size_t panel_bytes(std::size_t k) { return kPrefixBytes + units(k) * kUnitBytes; }
 };
 

@@ -13,6 +13,7 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Types of numbers in files: GGUF's by their names there, and those of safetensors.
 enum class TensorType : std::uint8_t {
   f32,
   f16,
@@ -40,16 +41,19 @@ enum class TensorType : std::uint8_t {
   mxfp4,
   i2_s,  ///< bitnet.cpp: 2-bit ternary over the whole tensor, one f32 scale behind the codes
 };
+/// How many types there are.
 inline constexpr std::size_t kTensorTypeCount = 25;
 
+/// A stored type's facts.
 struct TensorTypeInfo {
-  TensorType type;
+  TensorType type;             ///< which one
   std::string_view name;       ///< as GGUF tools spell it, lower case
   std::uint32_t block_length;  ///< elements in one block; a row is a whole number of blocks
-  std::uint32_t block_bytes;
-  std::int32_t gguf_id;  ///< -1: GGUF has no such type. I2_S shares 36 with a removed type: see io/gguf.h
+  std::uint32_t block_bytes;   ///< bytes of a block
+  std::int32_t gguf_id;        ///< -1: GGUF has no such type. I2_S shares 36 with a removed type: see io/gguf.h
 };
 
+/// The facts of every type, in the order of TensorType.
 inline constexpr std::array<TensorTypeInfo, kTensorTypeCount> kTensorTypes{{
     {TensorType::f32, "f32", 1, 4, 0},
     {TensorType::f16, "f16", 1, 2, 1},
@@ -78,6 +82,7 @@ inline constexpr std::array<TensorTypeInfo, kTensorTypeCount> kTensorTypes{{
     {TensorType::i2_s, "i2_s", 128, 32, 36},
 }};
 
+/// The facts of a stored type.
 constexpr const TensorTypeInfo& info(TensorType type) { return kTensorTypes[static_cast<std::size_t>(type)]; }
 
 namespace detail {

@@ -23,9 +23,10 @@ inline constexpr float kBitNetEpsilon = 1e-5f;
 /// Which weights share a scale. `columns` is used by `group` only: so many consecutive inputs of one row, the last
 /// group of a row being shorter when they do not divide it.
 struct TernaryScope {
+  /// The whole matrix, each row, or `columns` inputs of a row.
   enum Kind : std::uint8_t { tensor, row, group };
-  Kind kind = tensor;
-  std::size_t columns = 0;
+  Kind kind = tensor;       ///< which weights share a scale
+  std::size_t columns = 0;  ///< of a group
 
   /// Number of scales of one row (1 for `row`; for `tensor`, which has one scale for all rows, 1 too).
   [[nodiscard]] std::size_t scales_per_row(std::size_t cols) const { return kind == group ? div_up(cols, columns) : 1; }

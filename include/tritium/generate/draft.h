@@ -42,6 +42,7 @@ inline Status can_forget(const ModelSpec& spec, std::string_view which) {
   return {};
 }
 
+/// A model that guesses for another one of the same vocabulary, with a cache of its own. One thread at a time.
 class Draft {
  public:
   /// A draft for texts of `target`. `model` must outlive it. Where `tokenizer` is null only the sizes of the logits are
@@ -67,7 +68,7 @@ class Draft {
     });
   }
 
-  [[nodiscard]] const Decoder& decoder() const { return *decoder_; }
+  [[nodiscard]] const Decoder& decoder() const { return *decoder_; }  ///< Of the draft: its model, its cache.
 
   /// Reads what is new in `text`, so that a guess at its continuation costs the guessed tokens only. `cancelled` is asked
   /// between batches. False when the text is not read: cancelled, longer than the draft's context, or with ids that it

@@ -22,17 +22,19 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Which tokens are scored: all but a window's first, or the second half of whole windows (as llama.cpp does).
 enum class ScoreRule : std::uint8_t { window, half };
 
 /// A token sequence cut into windows by a rule.
 class ScoreWindows {
  public:
-  static constexpr std::int32_t kNoBos = -1;
+  static constexpr std::int32_t kNoBos = -1;  ///< the model wants no BOS
 
+  /// Tokens of one forward pass.
   struct Window {
-    std::vector<std::int32_t> tokens;
-    std::size_t first_row = 0;  ///< rows [first_row, tokens.size() - 1) are scored: row r predicts tokens[r + 1]
-    [[nodiscard]] std::size_t scored() const { return tokens.size() - 1 - first_row; }
+    std::vector<std::int32_t> tokens;  ///< a BOS first, where the model wants one
+    std::size_t first_row = 0;         ///< rows [first_row, tokens.size() - 1) are scored: row r predicts tokens[r + 1]
+    [[nodiscard]] std::size_t scored() const { return tokens.size() - 1 - first_row; }  ///< Rows that are scored.
   };
 
   /// `ids`: the text without BOS (rule window) or with it (half); `length`: tokens of a window; `bos` or kNoBos.
@@ -58,6 +60,7 @@ class ScoreWindows {
     return w;
   }
 
+  /// Windows.
   [[nodiscard]] std::size_t size() const {
     if (rule_ == ScoreRule::half) return ids_.size() / length_;
     const std::size_t n = div_up(ids_.size(), step());
@@ -66,9 +69,10 @@ class ScoreWindows {
   }
   /// Rows that all windows score together.
   [[nodiscard]] std::size_t scored() const { return scored_; }
-  [[nodiscard]] std::size_t length() const { return length_; }
-  [[nodiscard]] ScoreRule rule() const { return rule_; }
+  [[nodiscard]] std::size_t length() const { return length_; }  ///< Tokens of a window.
+  [[nodiscard]] ScoreRule rule() const { return rule_; }        ///< The rule of the cut.
 
+  /// Window i < size().
   [[nodiscard]] Window window(std::size_t i) const {
     Window w;
     const bool whole = rule_ == ScoreRule::half;
@@ -100,21 +104,24 @@ class ScoreWindows {
   std::vector<std::int32_t> ids_;
 };
 
+/// What score() compares, saves and asks.
 struct ScoreOptions {
   /// Logits of the scored rows of an earlier run, (windows.scored(), vocab); empty: no comparison.
   std::span<const float> base;
   /// Takes the logits of the scored rows, whole rows in order, window by window.
   std::function<Status(std::span<const float> rows)> save;
+  /// Asked between batches; true ends the work as cancelled.
   std::function<bool()> cancelled;
   std::function<void(std::size_t done, std::size_t total)> progress;  ///< in scored rows
 };
 
+/// How well a model predicts a text.
 struct Score {
-  std::size_t tokens = 0;
-  double nll = 0;        ///< mean, in nats
-  double nll_error = 0;  ///< standard error of nll
-  double ppl = 0;
-  double ppl_error = 0;
+  std::size_t tokens = 0;            ///< scored
+  double nll = 0;                    ///< mean, in nats
+  double nll_error = 0;              ///< standard error of nll
+  double ppl = 0;                    ///< exp(nll)
+  double ppl_error = 0;              ///< standard error of ppl
   std::optional<double> divergence;  ///< mean, in nats
   std::optional<double> agreement;   ///< share of rows whose most probable token is the saved run's
 };

@@ -20,15 +20,16 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// How a token is chosen. Steps that are off cost nothing.
 struct SamplerOptions {
-  float temperature = 0.8f;
-  std::size_t top_k = 40;       ///< 0: all
-  float top_p = 0.95f;          ///< 1: all
-  float min_p = 0.05f;          ///< 0: all
-  float repeat_penalty = 1.0f;  ///< 1: none
-  std::size_t repeat_last = 64;
-  std::uint64_t seed = 0;
-  bool greedy = false;
+  float temperature = 0.8f;      ///< divides logits; 0: always the most probable token
+  std::size_t top_k = 40;        ///< 0: all
+  float top_p = 0.95f;           ///< 1: all
+  float min_p = 0.05f;           ///< 0: all
+  float repeat_penalty = 1.0f;   ///< 1: none
+  std::size_t repeat_last = 64;  ///< how many of the last tokens repeat_penalty looks at
+  std::uint64_t seed = 0;        ///< the same one gives the same choices
+  bool greedy = false;           ///< always the most probable token
 };
 
 /// Errors: invalid_argument, naming the option, what it may be and what it is.
@@ -44,6 +45,7 @@ inline Status check(const SamplerOptions& o) {
   return {};
 }
 
+/// Chooses ids by the options, from its own random numbers. One thread at a time.
 class Sampler {
  public:
   /// `kernels` serve arg_max. Errors: invalid_argument, out_of_memory.

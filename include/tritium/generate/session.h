@@ -21,9 +21,10 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// When a text ends and how its tokens are chosen.
 struct GenerateOptions {
-  std::size_t max_tokens = 256;
-  SamplerOptions sampler;
+  std::size_t max_tokens = 256;   ///< new tokens at most
+  SamplerOptions sampler;         ///< how tokens are chosen
   std::vector<std::string> stop;  ///< text that ends the answer and is not part of it
   bool ignore_eos = false;        ///< go on past the ids that end a text
   std::size_t lookup = 0;         ///< tokens to guess at a time from the text itself; 0: none
@@ -34,19 +35,22 @@ struct GenerateOptions {
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
 
+/// Why a text ended: an id that ends texts, a stop string, max_tokens, a full cache, the caller.
 enum class Finish : std::uint8_t { end_of_text, stop_string, length, context_full, cancelled };
 
+/// What a generation did.
 struct GenerateStats {
-  Finish finish = Finish::length;
-  std::size_t prompt_tokens = 0;
-  std::size_t cached_tokens = 0;  ///< of the prompt, not computed again
-  std::size_t new_tokens = 0;
-  std::size_t guessed_tokens = 0;
+  Finish finish = Finish::length;   ///< why it ended
+  std::size_t prompt_tokens = 0;    ///< of the whole prompt
+  std::size_t cached_tokens = 0;    ///< of the prompt, not computed again
+  std::size_t new_tokens = 0;       ///< made
+  std::size_t guessed_tokens = 0;   ///< by lookup or draft
   std::size_t accepted_tokens = 0;  ///< of them, the sampler's own choice
-  double prompt_seconds = 0;
-  double decode_seconds = 0;
+  double prompt_seconds = 0;        ///< until the prompt was read
+  double decode_seconds = 0;        ///< from then on
 };
 
+/// One text under way: a decoder, the ids it has read, the loop from prompt to text. One thread at a time.
 class Session {
  public:
   /// `model` and `tokenizer` must outlive the session. Errors: as Decoder::create.
@@ -68,7 +72,8 @@ class Session {
     return {};
   }
 
-  [[nodiscard]] Decoder& decoder() { return *decoder_; }
+  [[nodiscard]] Decoder& decoder() { return *decoder_; }  ///< The model's side of the session.
+  /// Ids that the cache holds, in order.
   [[nodiscard]] std::span<const std::int32_t> tokens() const { return tokens_; }
   /// Logits of the last token that was read.
   [[nodiscard]] std::span<const float> logits() const { return {logits_.data(), model_->spec.vocab}; }

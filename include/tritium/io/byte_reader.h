@@ -99,6 +99,7 @@ constexpr std::size_t utf8_valid_prefix(std::string_view text) {
   }
   return position;
 }
+/// Whether all of `text` is UTF-8.
 constexpr bool is_utf8(std::string_view text) { return utf8_valid_prefix(text) == text.size(); }
 
 /// `text` fit for one line of a message: control characters and bytes that are not UTF-8 become \xNN, a backslash is
@@ -145,15 +146,16 @@ inline T load_little_endian(const std::byte* source) {
   return value;
 }
 
+/// A cursor over bytes that somebody else owns; a read past the end is an error, never a crash.
 class ByteReader {
  public:
   /// Reads `bytes`, which came from `file` (a path for messages). Both must outlive the reader.
   ByteReader(std::span<const std::byte> bytes, std::string_view file) : bytes_(bytes), file_(file) {}
 
-  [[nodiscard]] std::size_t position() const { return position_; }
-  [[nodiscard]] std::size_t remaining() const { return bytes_.size() - position_; }
-  [[nodiscard]] std::size_t size() const { return bytes_.size(); }
-  [[nodiscard]] std::string_view file() const { return file_; }
+  [[nodiscard]] std::size_t position() const { return position_; }                   ///< Bytes read so far.
+  [[nodiscard]] std::size_t remaining() const { return bytes_.size() - position_; }  ///< Bytes left.
+  [[nodiscard]] std::size_t size() const { return bytes_.size(); }                   ///< Bytes in all.
+  [[nodiscard]] std::string_view file() const { return file_; }                      ///< The name that errors tell.
 
   /// What the following fields belong to, for messages: `key "general.name"`. Views, not copies; empty for none.
   void set_context(std::string_view kind, std::string_view name) {

@@ -23,17 +23,19 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// More dimensions are refused.
 inline constexpr std::size_t kMaxTensorRank = 8;
 
 /// A tensor as it lies in its file. A HF linear layer is (out, in); a GGUF matrix is turned round to the same order.
 struct TensorSource {
-  std::string_view name;
-  TensorType type = TensorType::f32;
-  std::uint32_t rank = 0;
+  std::string_view name;                            ///< as the file names it
+  TensorType type = TensorType::f32;                ///< how numbers are stored
+  std::uint32_t rank = 0;                           ///< dimensions
   std::array<std::size_t, kMaxTensorRank> shape{};  ///< outermost first, the first `rank` entries
   const std::byte* data = nullptr;                  ///< any alignment in safetensors files
-  std::size_t bytes = 0;
+  std::size_t bytes = 0;                            ///< of `data`
 
+  /// The shape, outermost first.
   [[nodiscard]] std::span<const std::size_t> dims() const { return std::span(shape).first(rank); }
   /// Elements in a row: the innermost dimension, 1 for a single value.
   [[nodiscard]] std::size_t cols() const { return rank == 0 ? 1 : shape[rank - 1]; }
@@ -43,22 +45,26 @@ struct TensorSource {
     for (std::uint32_t i = 0; i + 1 < rank; ++i) n *= shape[i];
     return n;
   }
-  [[nodiscard]] std::size_t elements() const { return rows() * cols(); }
+  [[nodiscard]] std::size_t elements() const { return rows() * cols(); }  ///< Numbers in it.
 };
 
+/// A model on disk, opened: its tensors and its facts. May be read by any number of threads.
 class Checkpoint {
  public:
+  /// One GGUF model, or a folder.
   enum class Kind : std::uint8_t { gguf, safetensors };
 
+  /// How files are opened, and how large their headers may be.
   struct Options {
-    FileAccess access = FileAccess::map;
-    std::size_t max_safetensors_header_bytes = std::size_t{16} << 20;
-    std::size_t max_config_bytes = std::size_t{4} << 20;
+    FileAccess access = FileAccess::map;                               ///< mapped, or read into memory
+    std::size_t max_safetensors_header_bytes = std::size_t{16} << 20;  ///< bytes of a safetensors header
+    std::size_t max_config_bytes = std::size_t{4} << 20;               ///< bytes of config.json and its like
   };
 
   /// Opens a GGUF file (all parts of a split one) or a folder with config.json and safetensors files.
   /// Errors: as GgufFile::open, SafetensorsModel::open and read_json_file.
   static Result<Checkpoint> open(std::string_view path) { return open(path, Options()); }
+  /// The same with other options.
   static Result<Checkpoint> open(std::string_view path, const Options& options) {
     return no_throw([&]() -> Result<Checkpoint> {
       TRITIUM_TRY(detail::check_path(path));
@@ -75,8 +81,8 @@ class Checkpoint {
     });
   }
 
-  [[nodiscard]] Kind kind() const { return gguf_.has_value() ? Kind::gguf : Kind::safetensors; }
-  [[nodiscard]] std::string_view path() const { return path_; }
+  [[nodiscard]] Kind kind() const { return gguf_.has_value() ? Kind::gguf : Kind::safetensors; }  ///< Which kind it is.
+  [[nodiscard]] std::string_view path() const { return path_; }  ///< The path that was opened.
   /// The folder that holds the model's files, without a final slash (except for the root).
   [[nodiscard]] std::string_view folder() const { return folder_; }
   /// Bytes of all model files on disk.

@@ -98,10 +98,13 @@ inline std::string unique_tag() {
 
 }  // namespace detail
 
+/// A file under way: write(), then commit(). Without commit() nothing is left. One thread at a time.
 class AtomicFileWriter {
  public:
   AtomicFileWriter() = default;
+  /// Takes the file under way; the other one has none.
   AtomicFileWriter(AtomicFileWriter&& other) noexcept { swap(other); }
+  /// Drops its own file under way and takes the other's.
   AtomicFileWriter& operator=(AtomicFileWriter&& other) noexcept {
     AtomicFileWriter taken(std::move(other));
     swap(taken);
@@ -165,6 +168,7 @@ class AtomicFileWriter {
     buffered_ += bytes.size();
     return {};
   }
+  /// Appends text. Errors: io.
   [[nodiscard]] Status write(std::string_view text) {
     return write(std::as_bytes(std::span(text.data(), text.size())));
   }
@@ -201,7 +205,7 @@ class AtomicFileWriter {
 
   /// Bytes accepted so far.
   [[nodiscard]] std::size_t size() const { return written_ + buffered_; }
-  [[nodiscard]] std::string_view path() const { return path_; }
+  [[nodiscard]] std::string_view path() const { return path_; }  ///< The name that the file gets.
 
   /// Makes the file appear under its name, durable. The writer is closed afterwards, whatever the outcome.
   /// Errors: io (anything that any of the steps reports); the target is then untouched, unless it was the sync of the

@@ -36,24 +36,38 @@
 TRITIUM_NAMESPACE_BEGIN
 
 // --- limits: far above every real model, low enough that no file can cost more than it weighs ------------------------
+/// Metadata keys of a file.
 inline constexpr std::size_t kGgufMaxKeys = 65536;
 inline constexpr std::size_t kGgufMaxTensors = 65536;  ///< over all parts of a split model
+/// Bytes of a key.
 inline constexpr std::size_t kGgufMaxKeyBytes = 65535;
+/// Bytes of a tensor's name.
 inline constexpr std::size_t kGgufMaxTensorNameBytes = 64;
+/// Bytes of a string.
 inline constexpr std::size_t kGgufMaxStringBytes = std::size_t{16} << 20;
+/// Elements of an array.
 inline constexpr std::size_t kGgufMaxArrayElements = std::size_t{16} << 20;
+/// Dimensions of a tensor.
 inline constexpr std::size_t kGgufMaxDims = 4;
+/// Size of one dimension.
 inline constexpr std::uint64_t kGgufMaxDim = std::uint64_t{1} << 40;
+/// Elements of a tensor.
 inline constexpr std::uint64_t kGgufMaxElements = std::uint64_t{1} << 46;
+/// Least alignment of tensor data.
 inline constexpr std::size_t kGgufMinAlignment = 8;
+/// Largest alignment of tensor data.
 inline constexpr std::size_t kGgufMaxAlignment = 65536;
+/// Files of a split model.
 inline constexpr std::size_t kGgufMaxParts = 512;
+/// Alignment of a file that does not say.
 inline constexpr std::size_t kGgufDefaultAlignment = 32;
 
 /// Types of metadata values, with their ids in the file.
 enum class GgufType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
+/// How many types of values there are.
 inline constexpr std::uint32_t kGgufTypeCount = 13;
 
+/// The name of a type, for people.
 constexpr std::string_view gguf_type_name(GgufType type) {
   constexpr std::array<std::string_view, kGgufTypeCount> kNames = {
       "u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
@@ -67,18 +81,18 @@ constexpr std::size_t stored_bytes(GgufType type) {
 
 /// One metadata entry, in place. All views live as long as the GgufFile.
 struct GgufValue {
-  std::string_view key;
-  GgufType type = GgufType::u8;  ///< of the value, or of an array's elements; never `array`
-  bool is_array = false;
+  std::string_view key;              ///< dotted, as in the file
+  GgufType type = GgufType::u8;      ///< of the value, or of an array's elements; never `array`
+  bool is_array = false;             ///< whether there are `count` values of `type`
   std::size_t count = 1;             ///< elements of an array, 1 for a scalar
   std::span<const std::byte> bytes;  ///< the elements as stored: packed numbers, or strings as u64 length + bytes
 };
 
 /// One tensor, in place.
 struct GgufTensor {
-  std::string_view name;
-  TensorType type = TensorType::f32;
-  std::uint32_t n_dims = 1;
+  std::string_view name;                                        ///< as the file names it
+  TensorType type = TensorType::f32;                            ///< how numbers are stored
+  std::uint32_t n_dims = 1;                                     ///< dimensions
   std::uint32_t part = 0;                                       ///< which file of a split model
   std::array<std::uint64_t, kGgufMaxDims> dims = {1, 1, 1, 1};  ///< fastest first; 1 from n_dims on
   std::uint64_t offset = 0;                                     ///< from the start of its part's data section
@@ -585,6 +599,7 @@ class GgufHeaderReader {
 
 }  // namespace detail
 
+/// A GGUF model, all parts of a split one, checked and readable in place. May be read by any number of threads.
 class GgufFile {
  public:
   /// Opens a model: one file, or the first of "NAME-00001-of-0000N.gguf" and with it all parts beside it.
@@ -620,9 +635,10 @@ class GgufFile {
   }
 
   // --- the file ---
-  [[nodiscard]] std::string_view path() const { return *name_; }
-  [[nodiscard]] std::uint32_t version() const { return part_.version; }
-  [[nodiscard]] std::size_t alignment() const { return part_.alignment; }
+  [[nodiscard]] std::string_view path() const { return *name_; }           ///< The path that was opened.
+  [[nodiscard]] std::uint32_t version() const { return part_.version; }    ///< The container's version, 2 or 3.
+  [[nodiscard]] std::size_t alignment() const { return part_.alignment; }  ///< Of tensor data, in bytes.
+  /// Files that make the model.
   [[nodiscard]] std::size_t n_parts() const { return files_.empty() ? 1 : files_.size(); }
   /// Size on disk of all parts.
   [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }
@@ -646,7 +662,9 @@ class GgufFile {
   }
 
   // --- metadata (of the first part) ---
+  /// Metadata in the order of the file.
   [[nodiscard]] std::span<const GgufValue> values() const { return part_.values; }
+  /// The value of a key; null when there is none.
   [[nodiscard]] const GgufValue* find(std::string_view key) const {
     return detail::find_by_name(part_.values, part_.value_order, key, [](const GgufValue& v) { return v.key; });
   }
@@ -708,7 +726,9 @@ class GgufFile {
   }
 
   // --- tensors (of all parts, in the order of the files) ---
+  /// All tensors, part by part in the order of the files.
   [[nodiscard]] std::span<const GgufTensor> tensors() const { return tensors_; }
+  /// The tensor of a name; null when there is none.
   [[nodiscard]] const GgufTensor* find_tensor(std::string_view tensor) const {
     return detail::find_by_name(tensors_, tensor_order_, tensor, [](const GgufTensor& t) { return t.name; });
   }

@@ -23,11 +23,13 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// JSON as a tree. Only what read_json() has checked becomes one.
 using Json = nlohmann::json;
 
+/// How large and deep a JSON text may be.
 struct JsonLimits {
-  std::size_t max_bytes = std::size_t{16} << 20;
-  std::size_t max_depth = 64;
+  std::size_t max_bytes = std::size_t{16} << 20;  ///< of the text
+  std::size_t max_depth = 64;                     ///< of arrays and objects in each other
   std::size_t max_values = std::size_t{1} << 20;  ///< keys and values together; about 100 bytes of memory each
 };
 
@@ -236,8 +238,8 @@ class JsonObject {
     const auto found = value_->find(key);
     return found == value_->end() || found->is_null() ? nullptr : &*found;
   }
-  [[nodiscard]] const Json& value() const { return *value_; }
-  [[nodiscard]] std::string_view where() const { return where_; }
+  [[nodiscard]] const Json& value() const { return *value_; }      ///< The object itself.
+  [[nodiscard]] std::string_view where() const { return where_; }  ///< Where it stands, for messages.
 
   /// A value as T: std::string_view, bool, any integer or floating type. Errors: invalid_file (missing or null, another
   /// type, does not fit).

@@ -31,12 +31,15 @@
 // their flags, share it, so that one signal handler sees every mapping.
 namespace tritium::shared {
 
+/// One live mapping, for the handler of SIGBUS.
 struct MappingSlot {
-  std::atomic<std::uintptr_t> begin{0};  ///< 0: free, 1: being filled, else the first byte
-  std::atomic<std::uintptr_t> end{0};
-  std::atomic<const char*> path{nullptr};
+  std::atomic<std::uintptr_t> begin{0};    ///< 0: free, 1: being filled, else the first byte
+  std::atomic<std::uintptr_t> end{0};      ///< one past the last byte
+  std::atomic<const char*> path{nullptr};  ///< for the message; outlives the mapping
 };
+/// Mappings that can be live at once in a process.
 inline constexpr std::size_t kMappingSlots = 1024;
+/// The mappings of the process.
 inline constinit MappingSlot mapping_slots[kMappingSlots] = {};
 inline constinit std::atomic<std::size_t> mapping_slots_used{0};  ///< slots ever used are below this
 
@@ -191,10 +194,13 @@ inline bool find_mapping(const void* address, const char** path) {
   return false;
 }
 
+/// A regular file's bytes, read-only. May be read by any number of threads. Moves, does not copy.
 class MappedFile {
  public:
   MappedFile() = default;
+  /// Takes the bytes; the other one is left empty.
   MappedFile(MappedFile&& other) noexcept { swap(other); }
+  /// Gives its own bytes back and takes the other's.
   MappedFile& operator=(MappedFile&& other) noexcept {
     MappedFile taken(std::move(other));
     swap(taken);
@@ -243,16 +249,19 @@ class MappedFile {
     });
   }
 
+  /// The whole file.
   [[nodiscard]] std::span<const std::byte> bytes() const {
     const auto* first = mapping_ != nullptr ? static_cast<const std::byte*>(mapping_) : copy_.data();
     return {first, first == nullptr ? 0 : size_};
   }
-  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t size() const { return size_; }  ///< Bytes.
+  /// Whether bytes are mapped; else they are a copy in memory.
   [[nodiscard]] bool mapped() const { return mapping_ != nullptr; }
   /// Whether `byte` is one of bytes().
   [[nodiscard]] bool holds(const std::byte* byte) const {
     return std::less_equal<>()(bytes().data(), byte) && std::less<>()(byte, bytes().data() + bytes().size());
   }
+  /// The path that was opened.
   [[nodiscard]] std::string_view path() const { return path_ == nullptr ? std::string_view() : *path_; }
   /// When the file had last been written into as it was opened.
   [[nodiscard]] timespec modified() const { return modified_; }

@@ -104,6 +104,7 @@ class NpyWriter {
   std::size_t appended_ = 0;
 };
 
+/// Numbers of an .npy file with their shape.
 template <NpyElement T>
 struct NpyArray {
   std::vector<std::size_t> shape;  ///< outermost first; empty for a single value

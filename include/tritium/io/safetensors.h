@@ -38,8 +38,11 @@ TRITIUM_NAMESPACE_BEGIN
 
 inline constexpr std::size_t kSafetensorsMaxHeaderBytes = 100'000'000;  ///< the format's own limit
 inline constexpr std::size_t kSafetensorsMaxEntries = 65536;  ///< tensors of a file or model; metadata strings
+/// Bytes of a tensor's name.
 inline constexpr std::size_t kSafetensorsMaxNameBytes = 4096;
+/// Dimensions of a tensor.
 inline constexpr std::size_t kSafetensorsMaxRank = 8;
+/// Files of a folder.
 inline constexpr std::size_t kSafetensorsMaxShards = 512;
 
 /// Element types of the format.
@@ -61,14 +64,17 @@ enum class SafetensorsDtype : std::uint8_t {
   i64,
   u64,
 };
+/// How many types there are.
 inline constexpr std::size_t kSafetensorsDtypeCount = 16;
 
+/// A type's facts.
 struct SafetensorsDtypeInfo {
-  SafetensorsDtype dtype;
-  std::string_view name;  ///< as it stands in the header
-  std::uint32_t bytes;
-  int tensor_type;  ///< as a TensorType; -1: listed, but nothing in this build computes with it
+  SafetensorsDtype dtype;  ///< which one
+  std::string_view name;   ///< as it stands in the header
+  std::uint32_t bytes;     ///< of one number
+  int tensor_type;         ///< as a TensorType; -1: listed, but nothing in this build computes with it
 };
+/// The facts of every type, in the order of SafetensorsDtype.
 inline constexpr std::array<SafetensorsDtypeInfo, kSafetensorsDtypeCount> kSafetensorsDtypes{{
     {SafetensorsDtype::boolean, "BOOL", 1, static_cast<int>(TensorType::u8)},
     {SafetensorsDtype::u8, "U8", 1, static_cast<int>(TensorType::u8)},
@@ -87,6 +93,7 @@ inline constexpr std::array<SafetensorsDtypeInfo, kSafetensorsDtypeCount> kSafet
     {SafetensorsDtype::i64, "I64", 8, static_cast<int>(TensorType::i64)},
     {SafetensorsDtype::u64, "U64", 8, -1},
 }};
+/// The facts of a type.
 constexpr const SafetensorsDtypeInfo& info(SafetensorsDtype dtype) {
   return kSafetensorsDtypes[static_cast<std::size_t>(dtype)];
 }
@@ -102,18 +109,20 @@ static_assert(safetensors_dtypes_in_order());
 
 /// One tensor, in place. Views live as long as the file.
 struct SafetensorsTensor {
-  std::string_view name;
-  SafetensorsDtype dtype = SafetensorsDtype::f32;
-  std::uint32_t rank = 0;
+  std::string_view name;                                   ///< as the file names it
+  SafetensorsDtype dtype = SafetensorsDtype::f32;          ///< how numbers are stored
+  std::uint32_t rank = 0;                                  ///< dimensions
   std::array<std::uint64_t, kSafetensorsMaxRank> shape{};  ///< outermost first; 0 from `rank` on
   std::span<const std::byte> data;                         ///< any alignment; may be empty
 
+  /// The shape, outermost first.
   [[nodiscard]] std::span<const std::uint64_t> dims() const { return std::span(shape).first(rank); }
 };
 
+/// How a file is opened, and how large its header may be.
 struct SafetensorsOptions {
   std::size_t max_header_bytes = std::size_t{16} << 20;  ///< may be raised to kSafetensorsMaxHeaderBytes
-  FileAccess access = FileAccess::map;
+  FileAccess access = FileAccess::map;                   ///< mapped, or read into memory
 };
 
 namespace detail {
@@ -466,6 +475,7 @@ class SafetensorsHeaderReader {
 
 }  // namespace detail
 
+/// One safetensors file, checked and readable in place. May be read by any number of threads.
 class SafetensorsFile {
  public:
   /// Errors: io, invalid_file (anything the format forbids), unsupported (dtype), out_of_memory.
@@ -488,7 +498,9 @@ class SafetensorsFile {
     });
   }
 
+  /// In the order of the header.
   [[nodiscard]] std::span<const SafetensorsTensor> tensors() const { return tensors_; }
+  /// The tensor of a name; null when there is none.
   [[nodiscard]] const SafetensorsTensor* find(std::string_view name) const {
     const auto found =
         std::lower_bound(order_.begin(), order_.end(), name,
@@ -497,8 +509,10 @@ class SafetensorsFile {
   }
   /// The strings of "__metadata__", in the order of the file.
   [[nodiscard]] std::span<const std::pair<std::string_view, std::string_view>> metadata() const { return metadata_; }
-  [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }
+  [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }  ///< Bytes of the file.
+  /// Errors: io ("file changed while in use").
   [[nodiscard]] Status check_unchanged() const { return file_ == nullptr ? Status() : file_->check_unchanged(); }
+  /// Whether `path` is this file, by whatever name.
   [[nodiscard]] bool is_read_from(std::string_view path) const { return file_ != nullptr && file_->is_at(path); }
   /// The file, for who needs its bytes longer than this object lives; null for a view.
   [[nodiscard]] const std::shared_ptr<const MappedFile>& file() const { return file_; }
@@ -567,14 +581,16 @@ class SafetensorsModel {
 
   /// Sorted by name.
   [[nodiscard]] std::span<const SafetensorsTensor> tensors() const { return tensors_; }
+  /// The tensor of a name; null when there is none.
   [[nodiscard]] const SafetensorsTensor* find(std::string_view name) const {
     const auto found =
         std::lower_bound(tensors_.begin(), tensors_.end(), name,
                          [](const SafetensorsTensor& t, std::string_view text) { return t.name < text; });
     return found == tensors_.end() || found->name != name ? nullptr : &*found;
   }
-  [[nodiscard]] std::span<const SafetensorsFile> files() const { return files_; }
-  [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }
+  [[nodiscard]] std::span<const SafetensorsFile> files() const { return files_; }  ///< The shards.
+  [[nodiscard]] std::size_t file_bytes() const { return file_bytes_; }             ///< Bytes of all shards.
+  /// Errors: io ("file changed while in use").
   [[nodiscard]] Status check_unchanged() const {
     for (const SafetensorsFile& file : files_) TRITIUM_TRY(file.check_unchanged());
     return {};

@@ -15,24 +15,25 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// out = softmax(scale q k^T) v, causal, of a batch of rows. Buffers for one decoder; one batch at a time.
 class Attention {
  public:
   /// Where a row stands.
   struct Place {
-    KvCache* cache = nullptr;
-    std::size_t position = 0;
+    KvCache* cache = nullptr;  ///< of the row's sequence
+    std::size_t position = 0;  ///< of the row in its sequence
   };
   /// What one call attends with. Rows of one cache follow each other, at consecutive positions.
   struct Batch {
-    const LayerSpec* layer = nullptr;
-    std::size_t cache_layer = 0;    ///< whose keys and values are read: usually the layer's own
-    std::span<const Place> places;  ///< of each row
-    const float* q = nullptr;       ///< (rows, n_heads * head_dim), rows q_stride apart
-    std::size_t q_stride = 0;
-    float scale = 1.0f;
-    float soft_cap = 0.0f;
-    std::size_t n_keys = 0;  ///< > 0: every query sees keys [0, n_keys), a window away on both sides; 0: causal
-    bool interleaved_heads = false;
+    const LayerSpec* layer = nullptr;  ///< heads and window
+    std::size_t cache_layer = 0;       ///< whose keys and values are read: usually the layer's own
+    std::span<const Place> places;     ///< of each row
+    const float* q = nullptr;          ///< (rows, n_heads * head_dim), rows q_stride apart
+    std::size_t q_stride = 0;          ///< floats from one row of q to the next
+    float scale = 1.0f;                ///< multiplies q k^T
+    float soft_cap = 0.0f;             ///< scores become cap * tanh(score / cap); 0: not
+    std::size_t n_keys = 0;          ///< > 0: every query sees keys [0, n_keys), a window away on both sides; 0: causal
+    bool interleaved_heads = false;  ///< query head h reads KV head h mod n_kv_heads
   };
 
   /// `max_sequences`: caches in one batch.

@@ -20,25 +20,29 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// A model in memory: what it is, and its packed weights. Never changes; any number of decoders may read it.
 struct Model {
-  ModelSpec spec;
-  Weights weights;
+  ModelSpec spec;                         ///< sizes and policies
+  Weights weights;                        ///< packed
   const EmbeddingTable* table = nullptr;  ///< another model's embedding, where this one has none
 };
 
+/// The forward pass with its caches and buffers, sized once. One thread at a time calls it; it uses the executor's
+/// threads.
 class Decoder {
  public:
+  /// Sizes of a decoder.
   struct Options {
     std::size_t context = 0;      ///< positions the cache holds; 0: the model's own context
     std::size_t max_batch = 512;  ///< tokens of one forward pass; longer prompts are cut
-    KvType kv = KvType::f16;
-    std::size_t memory = 0;     ///< rows of an encoder's result that layers may attend to
-    std::size_t sequences = 1;  ///< texts kept side by side, each with a cache of `context` positions
+    KvType kv = KvType::f16;      ///< type of cached keys and values
+    std::size_t memory = 0;       ///< rows of an encoder's result that layers may attend to
+    std::size_t sequences = 1;    ///< texts kept side by side, each with a cache of `context` positions
   };
   /// The next token of one of several sequences.
   struct Step {
-    std::size_t sequence = 0;
-    std::int32_t token = 0;
+    std::size_t sequence = 0;  ///< which one, below n_sequences()
+    std::int32_t token = 0;    ///< its next id
   };
   /// Which rows of a batch get logits.
   enum class Logits : std::uint8_t { none, last, all };
@@ -109,18 +113,20 @@ class Decoder {
     });
   }
 
-  [[nodiscard]] const Model& model() const { return model_; }
-  [[nodiscard]] std::size_t context() const { return at_->cache.capacity(); }
-  [[nodiscard]] std::size_t max_batch() const { return max_batch_; }
+  [[nodiscard]] const Model& model() const { return model_; }                  ///< The weights.
+  [[nodiscard]] std::size_t context() const { return at_->cache.capacity(); }  ///< Positions that a cache holds.
+  [[nodiscard]] std::size_t max_batch() const { return max_batch_; }           ///< Tokens of one forward pass at most.
+  /// Tokens that the chosen sequence's cache holds.
   [[nodiscard]] std::size_t position() const { return at_->position; }
+  /// Bytes of all caches.
   [[nodiscard]] std::size_t kv_bytes() const { return sequences_.size() * at_->cache.bytes(); }
-  [[nodiscard]] std::size_t n_sequences() const { return sequences_.size(); }
+  [[nodiscard]] std::size_t n_sequences() const { return sequences_.size(); }  ///< Texts kept side by side.
   /// The sequence that position(), rewind(), prepare() and forward() are about from now on; 0 at first.
   void select(std::size_t sequence) {
     TRITIUM_ASSUME(sequence < sequences_.size());
     at_ = &sequences_[sequence];
   }
-  [[nodiscard]] OpContext& ops() { return workspace_->context(); }
+  [[nodiscard]] OpContext& ops() { return workspace_->context(); }  ///< Kernels and threads.
   /// Adds the times of every forward pass from now on to `times`, which must outlive them; null ends it.
   void measure_into(RegionTimes* times) { times_ = times; }
 

@@ -16,8 +16,10 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// The recurrent layers of a decoder: buffers for one batch. Without such layers it is empty.
 class DeltaNet {
  public:
+  /// Errors: out_of_memory.
   static Result<DeltaNet> create(const ModelSpec& spec, std::size_t max_batch) {
     return no_throw([&]() -> Result<DeltaNet> {
       DeltaNet d;
@@ -42,7 +44,7 @@ class DeltaNet {
     });
   }
 
-  [[nodiscard]] bool any() const { return any_; }
+  [[nodiscard]] bool any() const { return any_; }  ///< Whether the model has such layers.
 
   /// Forgets everything.
   void reset() {

@@ -16,6 +16,7 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// A matrix of which tokens read one row each: packed, or left in the mapped file as it is stored.
 class EmbeddingTable {
  public:
   EmbeddingTable() = default;
@@ -50,9 +51,10 @@ class EmbeddingTable {
     return table;
   }
 
-  [[nodiscard]] bool empty() const { return matrix_.empty() && rows_.rows == 0; }
+  [[nodiscard]] bool empty() const { return matrix_.empty() && rows_.rows == 0; }  ///< Whether there is no table.
+  /// Rows: ids that it knows.
   [[nodiscard]] std::size_t n_rows() const { return matrix_.empty() ? rows_.rows : matrix_.n(); }
-  [[nodiscard]] std::size_t cols() const { return matrix_.empty() ? rows_.cols : matrix_.k(); }
+  [[nodiscard]] std::size_t cols() const { return matrix_.empty() ? rows_.cols : matrix_.k(); }  ///< Numbers of a row.
   /// The packed table; empty when it is only looked up.
   [[nodiscard]] const PackedMatrix& matrix() const { return matrix_; }
   /// Bytes of memory that belong to the table.

@@ -14,18 +14,21 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// A model of two stacks.
 struct EncoderDecoderModel {
-  std::unique_ptr<Model> encoder;
-  std::unique_ptr<Model> decoder;
+  std::unique_ptr<Model> encoder;  ///< reads the source
+  std::unique_ptr<Model> decoder;  ///< writes the answer, attending to what the encoder made
 };
 
+/// Runs both stacks, with caches and buffers of its own. One thread at a time.
 class EncoderDecoder {
  public:
+  /// Sizes of both stacks.
   struct Options {
     std::size_t source = 0;       ///< tokens of the longest source; 0: the encoder's context
     std::size_t context = 0;      ///< positions of the decoder; 0: its own context
     std::size_t max_batch = 512;  ///< of the decoder
-    KvType kv = KvType::f16;
+    KvType kv = KvType::f16;      ///< type of cached keys and values
   };
 
   /// `model` must outlive the result. Errors: as Decoder::create().

@@ -19,8 +19,9 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// The types that an exported file gets.
 struct ExportOptions {
-  TensorType matrices = TensorType::q8_0;
+  TensorType matrices = TensorType::q8_0;  ///< of linear layers
   /// Type of the token embedding and the output head. Empty: as `matrices`, but f16 beside ternary types, which would
   /// leave nothing of an embedding.
   std::optional<TensorType> head;
@@ -30,21 +31,22 @@ struct ExportOptions {
 
 /// One tensor of the new file.
 struct ExportedTensor {
-  std::string name;
+  std::string name;                      ///< in the new file
   const TensorSource* source = nullptr;  ///< null: `values` has the numbers
-  TensorType wanted = TensorType::f32;
-  TensorType type = TensorType::f32;  ///< not `wanted` where rows are no whole number of its blocks
-  std::uint32_t n_dims = 1;
+  TensorType wanted = TensorType::f32;   ///< what the options ask for
+  TensorType type = TensorType::f32;     ///< not `wanted` where rows are no whole number of its blocks
+  std::uint32_t n_dims = 1;              ///< dimensions
   std::array<std::uint64_t, kGgufMaxDims> dims = {1, 1, 1, 1};  ///< fastest first
   std::vector<std::uint32_t> order;  ///< row r of the file is row order[r] of the source; empty: as they are
-  std::vector<float> values;
+  std::vector<float> values;     ///< numbers that come from no tensor of the source, as factors of rotary embeddings
   bool plus_one = false;         ///< one is added to each value
   bool ternary_online = false;   ///< BitNet's rounding of a float tensor comes first
   std::size_t ternary_rows = 0;  ///< not 0: packed ternary codes of so many rows, under `scale`
-  float scale = 1.0f;
+  float scale = 1.0f;            ///< of packed ternary codes
 
-  [[nodiscard]] std::size_t cols() const { return static_cast<std::size_t>(dims[0]); }
-  [[nodiscard]] std::size_t rows() const { return static_cast<std::size_t>(dims[1] * dims[2] * dims[3]); }
+  [[nodiscard]] std::size_t cols() const { return static_cast<std::size_t>(dims[0]); }  ///< Numbers of a row.
+  [[nodiscard]] std::size_t rows() const { return static_cast<std::size_t>(dims[1] * dims[2] * dims[3]); }  ///< Rows.
+  /// How the source stores it; f32 when there is none.
   [[nodiscard]] TensorType source_type() const { return source == nullptr ? TensorType::f32 : source->type; }
   /// Whether the source's bytes are the file's.
   [[nodiscard]] bool is_copy() const {
@@ -83,6 +85,7 @@ constexpr std::uint32_t gguf_file_type(TensorType type) {
     default: return 0;
   }
 }
+/// What a file with quantised tensors says in general.quantization_version.
 inline constexpr std::uint32_t kGgufQuantizationVersion = 2;
 
 /// `wanted`, or for rows that are no whole number of its blocks a type of smaller blocks that loses no more.
@@ -127,6 +130,7 @@ constexpr bool is_real_type(TensorType type) { return type < TensorType::i8 || t
 
 }  // namespace detail
 
+/// A checkpoint's metadata and tensors as they will be written: planned at once, rounded tensor by tensor.
 class GgufExport {
  public:
   /// Decides names, types and metadata without reading weights. The checkpoint outlives the export.
@@ -147,6 +151,7 @@ class GgufExport {
     });
   }
 
+  /// What the file will hold, in order.
   [[nodiscard]] std::span<const ExportedTensor> tensors() const { return tensors_; }
   /// Rows of the token embedding; 0 when there is none.
   [[nodiscard]] std::size_t vocab() const {

@@ -22,6 +22,7 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Every family of decoder-only models.
 inline constexpr const Family* kFamilies[] = {
     &llama::kFamily,      &smollm3::kFamily, &phi::kFamily,    &phi3::kFamily,      &phimoe::kFamily,
     &qwen::kFamily,       &qwen2::kFamily,   &qwen3::kFamily,  &qwen2_moe::kFamily, &qwen3_moe::kFamily,

@@ -17,6 +17,7 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// What a tensor is for, whatever its file calls it.
 enum class Role : std::uint8_t {
   token_embedding,
   output_norm,
@@ -99,23 +100,27 @@ enum class Need : std::uint8_t { no, optional, required };
 
 /// A tensor of a family. '%' in the name stands for the layer's number, '#' for an expert's; ".weight" and ".bias" follow.
 struct TensorName {
-  Role role;
-  std::string_view name;
-  Need weight = Need::required;
-  Need bias = Need::no;
-  bool bare = false;  ///< the name is the whole name
+  Role role;                     ///< what the tensor is for
+  std::string_view name;         ///< with '%' and '#' for numbers
+  Need weight = Need::required;  ///< of NAME.weight
+  Need bias = Need::no;          ///< of NAME.bias
+  bool bare = false;             ///< the name is the whole name
+  /// The same name, with a bias that is needed or may be there.
   [[nodiscard]] constexpr TensorName with_bias(Need need) const { return {role, name, weight, need, bare}; }
 };
 
+/// Models of one graph: what they answer to, how a spec is read, how their tensors are called.
 struct Family {
-  std::string_view name;
+  std::string_view name;                                 ///< the name of its file under families/
   std::span<const std::string_view> gguf_architectures;  ///< general.architecture
   std::span<const std::string_view> hf_architectures;    ///< architectures[0] of config.json
+  /// Reads sizes and policies from metadata; what changes the arithmetic and is not understood is refused.
   Result<ModelSpec> (*from_gguf)(const GgufFile& file) = nullptr;
+  /// The same from config.json.
   Result<ModelSpec> (*from_config)(const JsonObject& config) = nullptr;
-  std::span<const TensorName> gguf_names;
-  std::span<const TensorName> hf_names;
-  bool gguf_permuted_qk = false;  ///< GGUF interleaves the rotary pairs of q and k rows
+  std::span<const TensorName> gguf_names;  ///< of its tensors in GGUF files
+  std::span<const TensorName> hf_names;    ///< of its tensors in safetensors
+  bool gguf_permuted_qk = false;           ///< GGUF interleaves the rotary pairs of q and k rows
   bool hf_norm_plus_one = false;  ///< safetensors store norm weights minus one (but for the delta rule's own norm)
 };
 
@@ -153,6 +158,7 @@ inline constexpr TensorName kPerLayerGate{Role::per_layer_gate, "blk.%.inp_gate"
 inline constexpr TensorName kPerLayerOutput{Role::per_layer_output, "blk.%.proj"};
 inline constexpr TensorName kPerLayerPostNorm{Role::per_layer_post_norm, "blk.%.post_norm"};
 }  // namespace gguf_name
+/// Names that most safetensors files share.
 namespace hf_name {
 inline constexpr TensorName kTokenEmbedding{Role::token_embedding, "model.embed_tokens"};
 inline constexpr TensorName kOutputNorm{Role::output_norm, "model.norm"};
@@ -192,11 +198,17 @@ inline constexpr TensorName kPerLayerPostNorm{Role::per_layer_post_norm, "model.
 
 /// Hyper-parameters of a sound model; beyond them a file lies.
 inline constexpr std::size_t kMaxLayers = 1024;
+/// Widths past this are refused.
 inline constexpr std::size_t kMaxWidth = std::size_t{1} << 20;
+/// More heads are refused.
 inline constexpr std::size_t kMaxHeads = 4096;
+/// Longer heads are refused.
 inline constexpr std::size_t kMaxHeadDim = 4096;
+/// More experts are refused.
 inline constexpr std::size_t kMaxExperts = 4096;
+/// Larger vocabularies are refused.
 inline constexpr std::size_t kMaxVocab = std::size_t{1} << 24;
+/// Longer contexts are refused.
 inline constexpr std::size_t kMaxContext = std::size_t{1} << 30;
 
 namespace detail {

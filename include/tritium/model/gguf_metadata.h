@@ -20,8 +20,8 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// A vector that GGUF files keep as a tensor and config.json as numbers.
 struct NamedFactors {
-  std::string name;
-  std::vector<float> values;
+  std::string name;           ///< of the tensor
+  std::vector<float> values;  ///< its numbers
 };
 
 namespace detail {

@@ -16,10 +16,12 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// The name of a type, as --kv takes it.
 constexpr std::string_view kv_type_name(KvType type) {
   return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : "int8";
 }
 
+/// Keys and values of one sequence. One decoder's; not for several threads but inside its regions.
 class KvCache {
  public:
   /// Room for `capacity` positions, written in batches of at most `max_batch`. Errors: out_of_memory, out_of_range.
@@ -52,9 +54,10 @@ class KvCache {
     return sum;
   }
 
-  [[nodiscard]] KvType type() const { return type_; }
-  [[nodiscard]] std::size_t capacity() const { return capacity_; }
-  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  [[nodiscard]] KvType type() const { return type_; }               ///< How numbers are stored.
+  [[nodiscard]] std::size_t capacity() const { return capacity_; }  ///< Positions.
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }        ///< Bytes of all layers.
+  /// Numbers from one position's value to the next, a multiple of 16.
   [[nodiscard]] std::size_t value_stride(std::size_t layer) const { return layers_[layer].value_stride; }
 
   /// Whether every key that queries from `position` on may see is still there, after `written` positions were written.

@@ -9,6 +9,7 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Every family of encoder-decoder models.
 inline constexpr const EncoderDecoderFamily* kEncoderDecoderFamilies[] = {&mu::kFamily, &t5gemma::kFamily};
 
 /// The family of a checkpoint with two stacks; null when it has none of them. Errors: invalid_file.

@@ -17,6 +17,7 @@ TRITIUM_NAMESPACE_BEGIN
 class PackedCache;
 class PackedRecord;
 
+/// How a checkpoint becomes a model.
 struct LoadOptions {
   /// Format of the layers' matrices; empty: keep what each tensor of the file holds, losslessly.
   std::optional<PackFormat> weights;

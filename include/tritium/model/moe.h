@@ -19,9 +19,10 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// An expert that a row goes to.
 struct ExpertChoice {
-  std::size_t expert = 0;
-  float weight = 0;
+  std::size_t expert = 0;  ///< its number
+  float weight = 0;        ///< of its result in the mixture
 };
 
 namespace detail {
@@ -72,8 +73,10 @@ inline void choose_experts(const MoeSpec& spec, float* s, ExpertChoice* out) {
     out[i].weight = static_cast<float>(static_cast<double>(out[i].weight) / chosen);
 }
 
+/// The mixture layers of a decoder: buffers for one batch. Without such layers it is empty.
 class Moe {
  public:
+  /// Errors: out_of_memory.
   static Result<Moe> create(const ModelSpec& spec, std::size_t max_batch) {
     return no_throw([&]() -> Result<Moe> {
       Moe moe;

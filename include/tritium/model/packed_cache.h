@@ -28,19 +28,20 @@ inline constexpr std::uint32_t kPackedCacheVersion = 1;
 
 /// A file that panels were made of. Files that are small are hashed whole and need no time.
 struct PackedSource {
-  std::string name;  ///< for messages; not in the cache, so that a folder may be moved
-  std::uint64_t bytes = 0;
-  std::uint64_t seconds = 0;  ///< of the last modification
-  std::uint64_t nanoseconds = 0;
-  std::uint64_t hash = 0;  ///< of everything before the first tensor, and of samples of the rest
+  std::string name;               ///< for messages; not in the cache, so that a folder may be moved
+  std::uint64_t bytes = 0;        ///< of the file
+  std::uint64_t seconds = 0;      ///< of the last modification
+  std::uint64_t nanoseconds = 0;  ///< beside the seconds
+  std::uint64_t hash = 0;         ///< of everything before the first tensor, and of samples of the rest
 };
 
 /// All that panels depend on.
 struct PackedOrigin {
-  std::vector<PackedSource> files;
-  std::optional<PackFormat> weights, head;  ///< of LoadOptions, as all below
-  bool exact = false;
-  bool rotate = false;
+  std::vector<PackedSource> files;    ///< what the model was read from
+  std::optional<PackFormat> weights,  ///< of LoadOptions, as all below
+      head;                           ///< of the output head
+  bool exact = false;                 ///< everything in f32
+  bool rotate = false;                ///< matrices were rotated (model/hadamard.h)
 };
 
 namespace detail {
@@ -139,13 +140,14 @@ constexpr std::string_view packed_name(const std::optional<PackFormat>& format) 
 /// What a loader packed, in its order, for writing. Refers to the model's memory: write before the model goes.
 class PackedRecord {
  public:
+  /// Appends a matrix, in the order in which the loader asks for them.
   void add(const PackedMatrix& matrix) {
     entries_.push_back({matrix.format(), matrix.interleaved(), matrix.n(), matrix.k(), matrix.data(), matrix.bytes()});
   }
   /// An answer of keep_format() that took a look at the weights.
   void add_choice(PackFormat kept) { choices_.push_back(kept == PackFormat::ternary2 ? 1 : 0); }
 
-  [[nodiscard]] std::size_t n_matrices() const { return entries_.size(); }
+  [[nodiscard]] std::size_t n_matrices() const { return entries_.size(); }  ///< Matrices so far.
   /// Bytes of all panels.
   [[nodiscard]] std::size_t bytes() const {
     std::size_t bytes = 0;
@@ -238,6 +240,7 @@ class PackedRecord {
   std::vector<char> choices_;
 };
 
+/// The panels of an earlier load, mapped and checked. May be read by any number of threads.
 class PackedCache {
  public:
   /// Maps a cache and reads its directory; panels are fetched ahead in the background, not waited for. FileAccess::read
@@ -262,8 +265,8 @@ class PackedCache {
     });
   }
 
-  [[nodiscard]] std::string_view path() const { return path_; }
-  [[nodiscard]] std::size_t n_matrices() const { return entries_.size(); }
+  [[nodiscard]] std::string_view path() const { return path_; }             ///< The path that was opened.
+  [[nodiscard]] std::size_t n_matrices() const { return entries_.size(); }  ///< Matrices in it.
   /// Bytes of the file.
   [[nodiscard]] std::size_t bytes() const { return bytes_.size(); }
   /// The mapping that matrices point into; without bytes for a view.

@@ -14,8 +14,10 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// What layers add of a second embedding: buffers for one batch. Without one it is empty.
 class PerLayerInput {
  public:
+  /// Errors: out_of_memory.
   static Result<PerLayerInput> create(const ModelSpec& spec, std::size_t max_batch) {
     return no_throw([&]() -> Result<PerLayerInput> {
       PerLayerInput p;
@@ -29,7 +31,7 @@ class PerLayerInput {
     });
   }
 
-  [[nodiscard]] bool any() const { return stride_ != 0; }
+  [[nodiscard]] bool any() const { return stride_ != 0; }  ///< Whether the model has such inputs.
 
   /// Slices of all layers for embedded tokens, rows of `h`. Errors: as EmbeddingTable::decode_row().
   Status begin(Workspace& workspace, const Weights& w, std::span<const std::int32_t> ids, const float* h) {

@@ -11,20 +11,22 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// What becomes of one tensor.
 struct PlannedTensor {
-  const TensorSource* source = nullptr;
-  std::optional<Role> role;  ///< empty: the family does not use it
-  std::size_t layer = 0;
-  bool is_bias = false;
-  std::optional<PackFormat> format;  ///< of a matrix; empty: kept as f32 numbers, or not at all
-  bool looked_up = false;            ///< a table that keeps the form it is stored in
-  std::size_t bytes = 0;             ///< in memory once loaded
-  std::size_t mapped_bytes = 0;      ///< read from the file row by row, as they are stored
+  const TensorSource* source = nullptr;  ///< the tensor
+  std::optional<Role> role;              ///< empty: the family does not use it
+  std::size_t layer = 0;                 ///< of the layer, where the role has one
+  bool is_bias = false;                  ///< NAME.bias
+  std::optional<PackFormat> format;      ///< of a matrix; empty: kept as f32 numbers, or not at all
+  bool looked_up = false;                ///< a table that keeps the form it is stored in
+  std::size_t bytes = 0;                 ///< in memory once loaded
+  std::size_t mapped_bytes = 0;          ///< read from the file row by row, as they are stored
 };
 
+/// What loading a checkpoint would do, found without reading weights.
 struct ModelPlan {
-  const Family* family = nullptr;
-  ModelSpec spec;
+  const Family* family = nullptr;      ///< that answered
+  ModelSpec spec;                      ///< sizes and policies
   std::vector<PlannedTensor> tensors;  ///< in the order of the checkpoint
   std::size_t packed_bytes = 0;        ///< in memory
   std::size_t mapped_bytes = 0;        ///< in the file

@@ -16,16 +16,18 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// A named set of choices: formats, rotation, cache, chunks of the prompt.
 struct Profile {
-  std::string_view name;
-  std::string_view about;
-  PackFormat weights;
-  PackFormat head;
-  bool rotate = false;
+  std::string_view name;            ///< as --profile takes it
+  std::string_view about;           ///< one line for people
+  PackFormat weights;               ///< of linear layers
+  PackFormat head;                  ///< of the output head
+  bool rotate = false;              ///< matrices are rotated before they are rounded (model/hadamard.h)
   std::size_t prefill_chunk = 512;  ///< Decoder::Options::max_batch
-  KvType kv = KvType::f16;
-  std::size_t drafted = 0;  ///< tokens a draft proposes at a time; 0: no draft
+  KvType kv = KvType::f16;          ///< type of cached keys and values
+  std::size_t drafted = 0;          ///< tokens a draft proposes at a time; 0: no draft
 
+  /// What load_model() takes of it.
   [[nodiscard]] LoadOptions load_options() const {
     LoadOptions options;
     options.weights = weights;
@@ -33,6 +35,7 @@ struct Profile {
     options.rotate = rotate;
     return options;
   }
+  /// What Decoder::create() takes of it; `context` as there.
   [[nodiscard]] Decoder::Options decoder_options(std::size_t context = 0) const {
     Decoder::Options options;
     options.context = context;
@@ -42,6 +45,7 @@ struct Profile {
   }
 };
 
+/// Every profile.
 inline constexpr Profile kProfiles[] = {
     {.name = "phi-silica",
      .about = "Phi-Silica-style: rotated 4-bit weights, prompt in chunks of 64, a draft of 4 tokens",

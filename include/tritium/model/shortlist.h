@@ -95,6 +95,7 @@ inline Result<ShortlistWeights> make_shortlist(const PackedMatrix& head, PackFor
 /// The state of one decoder's shortlisting.
 class Shortlist {
  public:
+  /// Errors: out_of_memory.
   static Result<Shortlist> create(const ShortlistWeights& weights, std::size_t n_threads) {
     return no_throw([&]() -> Result<Shortlist> {
       Shortlist s;
@@ -112,7 +113,7 @@ class Shortlist {
     });
   }
 
-  [[nodiscard]] bool any() const { return weights_ != nullptr; }
+  [[nodiscard]] bool any() const { return weights_ != nullptr; }  ///< Whether there is a copy to look through.
 
   /// y = head x for one row x, exact wherever y can be among its `top` largest, and smaller than those everywhere else. `row` as
   /// Workspace::project() takes it. False: the copy did not narrow the last rows down, nothing was computed.

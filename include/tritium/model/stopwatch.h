@@ -28,18 +28,22 @@ enum class Region : std::uint8_t {
   experts,
   head
 };
+/// The names of the regions, in the order of Region.
 inline constexpr std::string_view kRegionNames[] = {"embedding",     "norm + qkv", "rope + cache",       "attention",
                                                     "attention out", "recurrent",  "norm + gate and up", "mlp down",
                                                     "experts",       "norm + head"};
+/// How many regions there are.
 inline constexpr std::size_t kRegions = std::size(kRegionNames);
 
+/// What one region took.
 struct RegionTime {
-  double seconds = 0;
-  std::size_t weight_bytes = 0;
+  double seconds = 0;            ///< on the wall clock
+  std::size_t weight_bytes = 0;  ///< read by its products
 };
 /// Sums over all passes since it was zeroed.
 struct RegionTimes {
-  std::array<RegionTime, kRegions> of{};
+  std::array<RegionTime, kRegions> of{};  ///< in the order of Region
+  /// Of all regions.
   [[nodiscard]] double seconds() const {
     double sum = 0;
     for (const RegionTime& one : of) sum += one.seconds;
@@ -50,6 +54,7 @@ struct RegionTimes {
 /// Adds its lifetime to a region, and what `bytes` grew by. `times` may be null.
 class RegionTimer {
  public:
+  /// Starts the clock; `bytes` is the counter of weight bytes, read now and at the end.
   RegionTimer(RegionTimes* times, Region region, const std::size_t& bytes) : times_(times) {
     if (times_ == nullptr) return;
     region_ = region;

@@ -17,8 +17,10 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// The residual streams of a decoder's batch. With one stream it is empty.
 class Streams {
  public:
+  /// Errors: out_of_memory.
   static Result<Streams> create(const ModelSpec& spec, std::size_t max_batch) {
     return no_throw([&]() -> Result<Streams> {
       Streams s;
@@ -32,7 +34,7 @@ class Streams {
     });
   }
 
-  [[nodiscard]] bool any() const { return !x_.empty(); }
+  [[nodiscard]] bool any() const { return !x_.empty(); }  ///< Whether the model has more than one stream.
   /// Stream a of row r of the batch.
   [[nodiscard]] float* row(std::size_t a, std::size_t r) { return x_.data() + (a * max_batch_ + r) * spec_->hidden; }
 

@@ -16,6 +16,7 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Buffers and the projection of one decoder. One thread at a time calls it; it uses the executor's threads.
 class Workspace {
  public:
   /// Rows up to which each thread prepares the whole input of a projection by itself.
@@ -37,9 +38,9 @@ class Workspace {
     });
   }
 
-  [[nodiscard]] OpContext& context() { return context_; }
-  [[nodiscard]] const KernelTable& kernels() const { return context_.kernels(); }
-  [[nodiscard]] std::size_t max_batch() const { return max_batch_; }
+  [[nodiscard]] OpContext& context() { return context_; }                          ///< Kernels and threads.
+  [[nodiscard]] const KernelTable& kernels() const { return context_.kernels(); }  ///< The kernels that serve.
+  [[nodiscard]] std::size_t max_batch() const { return max_batch_; }               ///< Rows of one batch at most.
   /// Bytes of the weights that projections have multiplied so far.
   [[nodiscard]] const std::size_t& weight_bytes() const { return weight_bytes_; }
 
@@ -131,6 +132,7 @@ class Workspace {
   std::vector<ActivationRows> own_;  // of each thread
 };
 
+/// Appends the product with one matrix to those of a region.
 inline void append_output(std::vector<MatmulOutput>& outputs, const PackedMatrix& w, MatrixView<float> y) {
   MatmulOutput out;
   out.w = &w;

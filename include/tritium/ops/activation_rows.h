@@ -11,13 +11,14 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// Buffers for the rows of a matmul, in the forms that its matrices read.
 class ActivationRows {
  public:
   /// Which forms the outputs of a region read.
   struct Forms {
-    bool f32 = false;
-    std::array<bool, kActivationForms> q8{};
-    std::size_t parts = 1;
+    bool f32 = false;                         ///< float formats are among them
+    std::array<bool, kActivationForms> q8{};  ///< which of kActivationGroups are
+    std::size_t parts = 1;                    ///< quantised rows that make one
     /// `parts` 2: each row is quantised twice, the second time what the first left over, for 15-bit activations.
     static Forms of(std::span<const MatmulOutput> outputs, std::size_t parts = 1) {
       Forms forms;
@@ -60,6 +61,7 @@ class ActivationRows {
       if (forms.q8[form]) quantize(kernels, q8_[form], r, out);
   }
 
+  /// The rows as matmul() takes them.
   [[nodiscard]] MatmulInput view() const {
     MatmulInput x{m_, k_, parts_, {f32_.data(), m_, k_}, {}};
     for (std::size_t form = 0; form < kActivationForms; ++form) x.q8[form] = q8_[form].view();

@@ -39,6 +39,7 @@ inline Result<IsaChoice> active_isa() {
   return choose_isa(std::getenv("TRITIUM_ISA"));
 }
 
+/// What every op needs: kernels, threads, scratch. One op at a time.
 class OpContext {
  public:
   /// With the tier that serves. Headers alone: with the kernels of kFormats only, or of the whole catalogue.
@@ -56,6 +57,7 @@ class OpContext {
     return create(static_kernels<kFormats...>(), executor);
   }
 #endif
+  /// As above, with kernels that the caller chose.
   static Result<OpContext> create(const KernelTable& kernels, const Executor& executor) {
     if (executor.n_threads == 0) {
       return make_error(Errc::invalid_argument, "bad thread count", "executor", "at least 1", "0");
@@ -69,9 +71,9 @@ class OpContext {
     return context;
   }
 
-  [[nodiscard]] const KernelTable& kernels() const { return *kernels_; }
-  [[nodiscard]] const Executor& executor() const { return executor_; }
-  [[nodiscard]] std::size_t n_threads() const { return executor_.n_threads; }
+  [[nodiscard]] const KernelTable& kernels() const { return *kernels_; }       ///< The kernels that serve.
+  [[nodiscard]] const Executor& executor() const { return executor_; }         ///< The caller's threads.
+  [[nodiscard]] std::size_t n_threads() const { return executor_.n_threads; }  ///< How many they are.
   /// matmul_scratch_bytes() of thread t, 64-byte aligned.
   [[nodiscard]] std::byte* scratch(std::size_t t) { return scratch_.data() + t * scratch_bytes_; }
 

@@ -2,7 +2,7 @@
 // Instruction-set tiers: which the CPU offers, which were compiled in, which one serves, and why.
 //
 // The probe asks CPUID and XCR0 (what the operating system saves) on x86 and the auxiliary vector on Arm, never a model
-// number. TRITIUM_ISA=<tier> in the environment or force_isa() pins a tier; a tier that the CPU lacks is refused.
+// number. TRITIUM_ISA=TIER in the environment or force_isa() pins a tier; a tier that the CPU lacks is refused.
 #pragma once
 
 #include <array>
@@ -25,13 +25,16 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// How many tiers there are.
 inline constexpr std::size_t kTierCount = 10;
 
+/// A tier's facts.
 struct TierInfo {
-  Tier tier;
-  std::string_view name;
+  Tier tier;               ///< which one
+  std::string_view name;   ///< as `tritium isa` and TRITIUM_ISA say it
   std::string_view needs;  ///< the CPU features, for people
 };
+/// The facts of every tier, in the order of Tier.
 inline constexpr std::array<TierInfo, kTierCount> kTiers{{
     {Tier::amx_emulated, "amx_emulated", "AVX-512 and AVX512-VNNI; tiles are emulated, exactly and slowly"},
     {Tier::portable, "portable", "nothing beyond the architecture's baseline"},
@@ -44,7 +47,9 @@ inline constexpr std::array<TierInfo, kTierCount> kTiers{{
     {Tier::neon_dotprod, "neon_dotprod", "NEON and DotProd"},
     {Tier::neon_i8mm, "neon_i8mm", "NEON, DotProd and I8MM"},
 }};
+/// The facts of a tier.
 constexpr const TierInfo& info(Tier tier) { return kTiers[static_cast<std::size_t>(tier)]; }
+/// Finds a tier by name; null when unknown.
 constexpr const TierInfo* find_tier(std::string_view name) {
   for (const TierInfo& t : kTiers) {
     if (t.name == name) return &t;
@@ -54,12 +59,24 @@ constexpr const TierInfo* find_tier(std::string_view name) {
 
 /// What the CPU has and the operating system lets programs use.
 struct CpuFeatures {
-  bool avx = false, avx2 = false, fma = false, f16c = false, bmi2 = false;
-  bool avx_vnni = false;
-  bool avx512 = false;  ///< F, CD, BW, DQ and VL together
-  bool avx512_vnni = false, avx512_vbmi = false, avx512_bf16 = false;
-  bool amx_tile = false, amx_int8 = false, amx_bf16 = false;
-  bool neon = false, dotprod = false, i8mm = false, bf16 = false, sve = false;
+  bool avx = false,          ///< 256-bit floats
+      avx2 = false,          ///< 256-bit integers
+      fma = false,           ///< fused multiply-add
+      f16c = false,          ///< f16 to f32 and back
+      bmi2 = false;          ///< bit extraction
+  bool avx_vnni = false;     ///< VPDPBUSD of 256 bits
+  bool avx512 = false;       ///< F, CD, BW, DQ and VL together
+  bool avx512_vnni = false,  ///< VPDPBUSD of 512 bits
+      avx512_vbmi = false,   ///< byte permutations
+      avx512_bf16 = false;   ///< bf16 dot products
+  bool amx_tile = false,     ///< tiles, their use granted by the system
+      amx_int8 = false,      ///< int8 products of tiles
+      amx_bf16 = false;      ///< bf16 products of tiles
+  bool neon = false,         ///< 64-bit Arm's baseline
+      dotprod = false,       ///< SDOT
+      i8mm = false,          ///< SMMLA
+      bf16 = false,          ///< BFDOT
+      sve = false;           ///< known, not used: docs/kernels.md
 };
 
 namespace detail {
@@ -165,8 +182,8 @@ inline bool cpu_has(Tier tier) {
 
 /// The tier that serves and how it was chosen.
 struct IsaChoice {
-  Tier tier = Tier::portable;
-  std::string reason;
+  Tier tier = Tier::portable;  ///< the one that serves
+  std::string reason;          ///< for people
 };
 
 /// The best tier that is compiled in and that the CPU has, unless TRITIUM_ISA names another one.

@@ -15,19 +15,19 @@ TRITIUM_SEAM_BEGIN
 /// One matmul: y = epilogue(x W^T), x (m, k), W (n, k) packed, y (m / x_parts, n), or n / 2 columns when gated.
 struct MatmulArgs {
   const std::uint8_t* weights = nullptr;  ///< panels of one format, 64-byte aligned
-  std::size_t panel_bytes = 0;
-  std::size_t n = 0;
-  std::size_t k = 0;
-  std::size_t m = 0;  ///< rows of x
+  std::size_t panel_bytes = 0;            ///< from one panel to the next
+  std::size_t n = 0;                      ///< outputs, of both matrices when gated
+  std::size_t k = 0;                      ///< inputs
+  std::size_t m = 0;                      ///< rows of x
   /// Rows of x that are added to make one row of y: 2 when each row comes as codes and codes of what those left over,
   /// which is 15 bits of activation for two dot products. m is a multiple of it.
   std::size_t x_parts = 1;
   Q8View x;                      ///< quantised formats
   const float* x_f32 = nullptr;  ///< float formats: (m, k), rows x_stride apart
-  std::size_t x_stride = 0;
-  float* y = nullptr;
-  std::size_t y_stride = 0;
-  Epilogue epilogue;
+  std::size_t x_stride = 0;      ///< floats, of x_f32
+  float* y = nullptr;            ///< element (0, 0)
+  std::size_t y_stride = 0;      ///< floats from one row of y to the next
+  Epilogue epilogue;             ///< what happens to outputs in registers
 };
 
 /// Computes the outputs of panels [first, last) for all rows. With epilogue.gated both are even. `scratch` is
@@ -44,6 +44,7 @@ inline constexpr std::size_t kPrefillPanels = 4;
 /// Inputs unpacked at once: 4 panels x 16 x 4096 bytes = 256 KiB, in the second-level cache beside 128 rows of activations.
 inline constexpr std::size_t kPrefillInputs = 4096;
 
+/// Bytes of scratch that a matmul needs for each thread.
 constexpr std::size_t matmul_scratch_bytes() {
   const std::size_t unpacked =
       kPrefillPanels * (kPrefillInputs * kPanelRows + kPrefillInputs / 16 * 2 * kLineBytes) + 4096;
@@ -63,78 +64,99 @@ TRITIUM_SEAM_BEGIN
 /// infinity, whose scale is not finite (below max|x| = 2^-120, where 127 / max|x| overflows, codes and scale are zero).
 enum class KvType : std::uint8_t { f32, f16, int8 };
 
+/// Bytes of a number in the cache.
 constexpr std::size_t kv_element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1; }
 
 /// Dimensions of an int8 key under one scale. Keys, unlike values, have channels many times as large as the rest.
 inline constexpr std::size_t kKeyGroup = 32;
 
+/// One query and where its part of the result goes: p_j = exp(score_j - max).
 struct AttentionQuery {
   const float* q = nullptr;   ///< (head_dim)
   float* out = nullptr;       ///< (value_stride) sum of p_j v_j
   float* max = nullptr;       ///< largest score, at least -1e30
   float* sum = nullptr;       ///< sum of p_j
   std::size_t first_key = 0;  ///< live positions [first_key, last_key)
-  std::size_t last_key = 0;
+  std::size_t last_key = 0;   ///< one past the last
 };
 
 /// One segment of one KV head against queries that share it.
 struct AttentionArgs {
-  const AttentionQuery* queries = nullptr;
-  std::size_t n_queries = 0;
-  const void* keys = nullptr;           ///< of the segment: [kAttentionSegment / 16][head_dim][16]
-  const void* values = nullptr;         ///< of the segment: [kAttentionSegment][value_stride]
-  const float* key_scales = nullptr;    ///< int8: [kAttentionSegment / 16][head_dim / kKeyGroup, rounded up][16]
-  const float* value_scales = nullptr;  ///< int8: [kAttentionSegment]
-  KvType type = KvType::f32;
-  std::size_t head_dim = 0;
-  std::size_t value_stride = 0;  ///< a multiple of 16
-  std::size_t first_key = 0;     ///< position of the segment's first key
-  float scale = 1.0f;
-  float soft_cap = 0.0f;  ///< 0: none
+  const AttentionQuery* queries = nullptr;  ///< that share the KV head
+  std::size_t n_queries = 0;                ///< how many
+  const void* keys = nullptr;               ///< of the segment: [kAttentionSegment / 16][head_dim][16]
+  const void* values = nullptr;             ///< of the segment: [kAttentionSegment][value_stride]
+  const float* key_scales = nullptr;        ///< int8: [kAttentionSegment / 16][head_dim / kKeyGroup, rounded up][16]
+  const float* value_scales = nullptr;      ///< int8: [kAttentionSegment]
+  KvType type = KvType::f32;                ///< of keys and values
+  std::size_t head_dim = 0;                 ///< numbers of a key
+  std::size_t value_stride = 0;             ///< a multiple of 16
+  std::size_t first_key = 0;                ///< position of the segment's first key
+  float scale = 1.0f;                       ///< multiplies q k^T
+  float soft_cap = 0.0f;                    ///< 0: none
 };
 
 /// One token of one head of the gated delta rule.
 struct DeltaStep {
-  float* state = nullptr;  ///< (k_dim, v_dim)
-  std::size_t k_dim = 0;
-  std::size_t v_dim = 0;
-  const float* q = nullptr;
-  const float* k = nullptr;
-  const float* v = nullptr;
-  float beta = 0.0f;
-  float decay = 1.0f;
-  float* out = nullptr;  ///< (v_dim)
+  float* state = nullptr;    ///< (k_dim, v_dim)
+  std::size_t k_dim = 0;     ///< numbers of q and k
+  std::size_t v_dim = 0;     ///< numbers of v
+  const float* q = nullptr;  ///< (k_dim), normalised and scaled
+  const float* k = nullptr;  ///< (k_dim), normalised
+  const float* v = nullptr;  ///< (v_dim)
+  float beta = 0.0f;         ///< how much of the difference is written
+  float decay = 1.0f;        ///< multiplies the state first
+  float* out = nullptr;      ///< (v_dim)
 };
 
+/// What a tier offers: one pointer for each kernel, null where nothing was compiled. `n`: numbers of a row.
 struct KernelTable {
-  const char* tier = nullptr;
+  const char* tier = nullptr;  ///< its name; null: not compiled in
+  /// By PackFormat.
   MatmulFn matmul[kPackFormatCount] = {};
+  /// Rows [first, last) of x as codes, scales and sums: scale = max|x| / 127 of a group, codes round half to even.
   void (*quantize_rows)(const float* x, std::size_t x_stride, const Q8Rows& rows, std::size_t first,
                         std::size_t last) = nullptr;
+  /// One segment of keys against queries that share them.
   void (*attention)(const AttentionArgs& args) = nullptr;
+  /// Merges a segment's max, sum and out into those of the segments before it, in order of position.
   void (*attention_merge)(float* max, float* sum, float* out, float segment_max, float segment_sum,
                           const float* segment_out, std::size_t n) = nullptr;
+  /// y = x / sqrt(mean(x^2) + eps) * weight; weight null: 1. y may be x.
   void (*rms_norm)(const float* x, const float* weight, std::size_t n, float eps, float* y) = nullptr;
+  /// y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias; weight, bias null: 1, 0.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t n, float eps,
                      float* y) = nullptr;
+  /// Rotates the pairs (x_i, x_(i + half)) in place.
   void (*rope_half)(float* x, const float* cosine, const float* sine, std::size_t half) = nullptr;
+  /// y = activation(gate) * up; up null: 1. y may be gate.
   void (*gate)(Activation activation, const float* gate, const float* up, std::size_t n, float* y) = nullptr;
+  /// y += scale * x.
   void (*add_scaled)(const float* x, float scale, std::size_t n, float* y) = nullptr;
+  /// x *= scale.
   void (*scale)(float* x, float scale, std::size_t n) = nullptr;
+  /// x = cap * tanh(x / cap).
   void (*soft_cap)(float* x, float cap, std::size_t n) = nullptr;
+  /// Softmax in place.
   void (*soft_max)(float* x, std::size_t n) = nullptr;
+  /// ln(sum of exp(x_i)), n > 0.
   double (*log_sum_exp)(const float* x, std::size_t n) = nullptr;
   /// Of softmax(q) from softmax(p), whose log_sum_exp are given.
   double (*divergence)(const float* p, const float* q, std::size_t n, double p_norm, double q_norm) = nullptr;
+  /// The smallest index of the largest value; NaN is never larger.
   std::size_t (*arg_max)(const float* x, std::size_t n) = nullptr;
+  /// Whether every value is finite.
   bool (*all_finite)(const float* x, std::size_t n) = nullptr;
   /// n floats as `type`, `stride` elements apart; int8 has one scale for all and writes it.
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, KvType type, void* out, float* scale) = nullptr;
+  /// S = decay S; S += beta k (v - k^T S); out = q^T S.
   void (*delta_rule)(const DeltaStep& step) = nullptr;
+  /// out = silu(sum over taps of inputs * weights): inputs `taps` rows of n, oldest first, weights (taps, n).
   void (*conv_silu)(const float* const* inputs, const float* weights, std::size_t taps, std::size_t n,
                     float* out) = nullptr;
   /// Limits of the machine, for benchmarks: multiply-adds of the dot product in registers, and reading streams of memory.
   std::size_t (*dot_loop)(std::size_t iterations, std::int32_t* sink) = nullptr;
+  /// Reads n_streams runs of `bytes` bytes, `stride` apart, side by side.
   void (*read_streams)(const std::byte* data, std::size_t bytes, std::size_t stride, std::size_t n_streams,
                        std::uint8_t* sink) = nullptr;
   /// Numbers of the panels (16 values, the last one perhaps fewer) that hold an i with x_i + norm reach_i not below

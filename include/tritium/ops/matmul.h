@@ -17,8 +17,8 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// The same rows in the forms that matrices of different formats read; a form nobody needs may stay empty.
 struct MatmulInput {
-  std::size_t m = 0;  ///< rows of the outputs
-  std::size_t k = 0;
+  std::size_t m = 0;            ///< rows of the outputs
+  std::size_t k = 0;            ///< inputs
   std::size_t parts = 1;        ///< quantised rows that are added to make one, see MatmulArgs::x_parts
   MatrixView<const float> f32;  ///< float formats
   Q8View q8[kActivationForms];  ///< quantised formats: as kActivationGroups
@@ -26,13 +26,14 @@ struct MatmulInput {
 
 /// One product of a region.
 struct MatmulOutput {
-  const PackedMatrix* w = nullptr;
-  MatrixView<float> y;  ///< (rows, n); for a gated epilogue n is that of one of the interleaved matrices
-  Epilogue epilogue;
+  const PackedMatrix* w = nullptr;  ///< the matrix, (n, k)
+  MatrixView<float> y;              ///< (rows, n); for a gated epilogue n is that of one of the interleaved matrices
+  Epilogue epilogue;                ///< what happens to outputs in registers
   /// The rows of the input that are multiplied: [first_row, first_row + rows). Experts of one layer each take theirs.
   std::size_t first_row = 0;
-  std::size_t rows = kAllRows;
-  static constexpr std::size_t kAllRows = ~std::size_t{0};
+  std::size_t rows = kAllRows;                              ///< kAllRows: as many as the input has
+  static constexpr std::size_t kAllRows = ~std::size_t{0};  ///< every row of the input
+  /// Rows that are multiplied, of m.
   [[nodiscard]] std::size_t rows_of(std::size_t m) const { return rows == kAllRows ? m : rows; }
 };
 
@@ -106,7 +107,7 @@ inline void matmul_share(OpContext& context, const MatmulInput& x, std::span<con
 
 /// Work left of a region with many rows, shared by its threads.
 struct MatmulQueue {
-  std::atomic<std::size_t> next{0};
+  std::atomic<std::size_t> next{0};  ///< the next task
 };
 
 /// Takes tasks of four panels by detail::task_rows() rows from the queue until none is left.

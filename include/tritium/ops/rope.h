@@ -14,6 +14,7 @@
 
 TRITIUM_NAMESPACE_BEGIN
 
+/// cos and sin of a rotary embedding, for any position. Never changes; any number of threads may read it.
 class RopeTable {
  public:
   RopeTable() = default;

@@ -33,7 +33,7 @@ struct RenderOptions {
   nlohmann::ordered_json documents;    ///< an array of objects, or null
   nlohmann::ordered_json variables;    ///< further variables, an object, or null: {"enable_thinking": false}
   jinja::Clock clock;                  ///< what strftime_now shows; empty: the system's local time
-  jinja::Limits limits;
+  jinja::Limits limits;                ///< of the template's work
 };
 
 /// FNV-1a of the bytes as 16 hexadecimal digits: names a template in messages, guards against nothing.
@@ -46,11 +46,12 @@ inline std::string template_digest(std::string_view source) {
 
 /// A family's own form, for models whose file has no template.
 struct BuiltinTemplate {
-  std::string_view family;
-  std::string_view source;
+  std::string_view family;  ///< its name, as --template takes it
+  std::string_view source;  ///< Jinja
 };
 
 // clang-format off
+/// Every built-in template.
 inline constexpr std::array<BuiltinTemplate, 8> kBuiltinTemplates = {{
     {"chatml", R"jinja({% for message in messages %}
 {{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}
@@ -163,7 +164,7 @@ class ChatTemplate {
     return rendered.segments();
   }
 
-  [[nodiscard]] const std::string& source() const { return source_; }
+  [[nodiscard]] const std::string& source() const { return source_; }  ///< The template's text.
   /// Names the template: FNV-1a of its source, 16 hexadecimal digits.
   [[nodiscard]] std::string digest() const { return template_digest(source_); }
 

@@ -13,25 +13,25 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// Keys under `tokenizer.ggml.` (views into the mapped file); what is absent stays empty.
 struct GgufTokenizer {
-  std::string_view model;
-  std::string_view pre;
-  std::vector<std::string_view> tokens;
-  std::span<const float> scores;
-  std::span<const std::int32_t> token_types;
-  std::vector<std::string_view> merges;
-  std::optional<std::uint32_t> bos_token_id;
-  std::optional<std::uint32_t> eos_token_id;
-  std::optional<std::uint32_t> eot_token_id;
-  std::optional<std::uint32_t> eom_token_id;
-  std::optional<std::uint32_t> unknown_token_id;
-  std::optional<std::uint32_t> padding_token_id;
-  std::optional<bool> add_bos_token;
-  std::optional<bool> add_eos_token;
-  std::optional<bool> add_space_prefix;
-  std::optional<bool> remove_extra_whitespaces;
-  std::optional<bool> escape_whitespaces;
-  std::optional<bool> treat_whitespace_as_suffix;
-  std::string_view precompiled_charsmap;
+  std::string_view model;                          ///< the algorithm: "llama", "gpt2", "t5", ...
+  std::string_view pre;                            ///< the pre-tokenizer of "gpt2" vocabularies
+  std::vector<std::string_view> tokens;            ///< in the order of ids
+  std::span<const float> scores;                   ///< of SentencePiece pieces
+  std::span<const std::int32_t> token_types;       ///< as llama.cpp numbers them
+  std::vector<std::string_view> merges;            ///< "left right", by rank
+  std::optional<std::uint32_t> bos_token_id;       ///< begins a text
+  std::optional<std::uint32_t> eos_token_id;       ///< ends a text
+  std::optional<std::uint32_t> eot_token_id;       ///< ends a turn
+  std::optional<std::uint32_t> eom_token_id;       ///< ends a turn that calls a tool
+  std::optional<std::uint32_t> unknown_token_id;   ///< for what no token spells
+  std::optional<std::uint32_t> padding_token_id;   ///< fills a batch
+  std::optional<bool> add_bos_token;               ///< put BOS before a text
+  std::optional<bool> add_eos_token;               ///< put EOS behind a text
+  std::optional<bool> add_space_prefix;            ///< put a space before a text
+  std::optional<bool> remove_extra_whitespaces;    ///< single spaces, none at the ends
+  std::optional<bool> escape_whitespaces;          ///< spaces become U+2581
+  std::optional<bool> treat_whitespace_as_suffix;  ///< the added space goes to the end
+  std::string_view precompiled_charsmap;           ///< SentencePiece's normalization
   std::string_view general_name;  ///< `general.name`: some files say only there what their special tokens do
 };
 

@@ -34,14 +34,14 @@ namespace jinja {
 
 /// A run of rendered text with one author.
 struct Segment {
-  std::string text;
+  std::string text;           ///< none is empty
   bool from_template = true;  ///< false: it came from the data, or was computed from it
 };
 
 /// What a template made.
 struct Rendered {
-  std::string text;
-  Origin origin;
+  std::string text;         ///< the result
+  Origin origin;            ///< which bytes came from the template, and which from the data
   std::uint64_t steps = 0;  ///< fuel used
 
   /// The text in runs of alternating authors; none of them is empty.

@@ -17,10 +17,11 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// Bytes [begin, end) of a text.
 struct TextRange {
-  std::size_t begin = 0;
-  std::size_t end = 0;
+  std::size_t begin = 0;  ///< the first
+  std::size_t end = 0;    ///< one past the last
 };
 
+/// What encode() adds, and whose words may become control tokens.
 struct EncodeOptions {
   bool add_special = true;    ///< put BOS and the like around the text, where the model wants them
   bool parse_special = true;  ///< control tokens written in the text become their ids; else they are plain text
@@ -36,8 +37,9 @@ enum class SpecialText : std::uint8_t {
   show_but_added,  ///< as show, without the ones that encode() adds around a text: undoes encode()
 };
 
+/// What decode() writes.
 struct DecodeOptions {
-  SpecialText special = SpecialText::hide;
+  SpecialText special = SpecialText::hide;  ///< of control tokens
   bool at_start = true;  ///< the ids begin a text: the space that encode() put before it is taken off again
 };
 
@@ -172,6 +174,7 @@ class SpecialMatcher {
 
 }  // namespace detail
 
+/// Text to ids and back. Never changes once it is made; any number of threads may use it.
 class Tokenizer {
  public:
   /// Builds the tables. The vocabulary's strings are copied: nothing of it is needed afterwards.
@@ -211,7 +214,8 @@ class Tokenizer {
     return text;
   }
 
-  [[nodiscard]] std::size_t size() const { return index_.spellings.size(); }
+  [[nodiscard]] std::size_t size() const { return index_.spellings.size(); }  ///< Ids, from 0 on.
+  /// Whether an id has a token.
   [[nodiscard]] bool contains(std::int32_t id) const { return id >= 0 && static_cast<std::size_t>(id) < size(); }
   /// The token's spelling in the file ("\xC4\xA0the", "<0x0A>").
   [[nodiscard]] std::string_view spelling(std::int32_t id) const {
@@ -219,9 +223,11 @@ class Tokenizer {
   }
   /// The bytes that the token adds to a text; for control tokens their spelling.
   [[nodiscard]] std::string_view piece(std::int32_t id) const { return pieces_[static_cast<std::size_t>(id)]; }
+  /// What kind of token an id has; contains(id) is required.
   [[nodiscard]] TokenType type(std::int32_t id) const { return index_.types[static_cast<std::size_t>(id)]; }
   /// The id with that spelling, or kNoToken.
   [[nodiscard]] std::int32_t find(std::string_view spelling) const { return index_.find(spelling); }
+  /// Whether an id has a control token.
   [[nodiscard]] bool is_control(std::int32_t id) const {
     return type(id) == TokenType::control || type(id) == TokenType::unknown;
   }
@@ -229,16 +235,19 @@ class Tokenizer {
   [[nodiscard]] bool is_eog(std::int32_t id) const {
     return std::binary_search(end_tokens_.begin(), end_tokens_.end(), id);
   }
+  /// Ids that end a text, ascending.
   [[nodiscard]] const std::vector<std::int32_t>& end_tokens() const { return end_tokens_; }
 
-  [[nodiscard]] TokenizerKind kind() const { return kind_; }
-  [[nodiscard]] std::int32_t bos() const { return bos_; }
-  [[nodiscard]] std::int32_t eos() const { return eos_; }
-  [[nodiscard]] std::int32_t unk() const { return index_.unk; }
-  [[nodiscard]] std::int32_t pad() const { return pad_; }
+  [[nodiscard]] TokenizerKind kind() const { return kind_; }     ///< Which algorithm.
+  [[nodiscard]] std::int32_t bos() const { return bos_; }        ///< Begins a text; kNoToken: none.
+  [[nodiscard]] std::int32_t eos() const { return eos_; }        ///< Ends a text; kNoToken: none.
+  [[nodiscard]] std::int32_t unk() const { return index_.unk; }  ///< For what no token spells; kNoToken: none.
+  [[nodiscard]] std::int32_t pad() const { return pad_; }        ///< Fills a batch; kNoToken: none.
   /// What encode() puts before and behind a text.
   [[nodiscard]] const std::vector<std::int32_t>& prefix() const { return prefix_; }
+  /// Ids that encode() puts behind a text.
   [[nodiscard]] const std::vector<std::int32_t>& suffix() const { return suffix_; }
+  /// Whether encode() puts a BOS before a text.
   [[nodiscard]] bool adds_bos() const { return bos_ != kNoToken && !prefix_.empty() && prefix_.front() == bos_; }
 
  private:

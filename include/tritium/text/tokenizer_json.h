@@ -16,7 +16,9 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// Limits of the JSON readers in text/.
 inline constexpr std::size_t kMaxJsonBytes = std::size_t{256} << 20;
+/// Arrays and objects in each other, at most.
 inline constexpr std::size_t kMaxJsonDepth = 64;
+/// Values of a file, at most.
 inline constexpr std::size_t kMaxJsonValues = std::size_t{4} << 20;
 
 namespace detail {

@@ -22,7 +22,7 @@ TRITIUM_NAMESPACE_BEGIN
 struct CodePoint {
   char32_t value = 0;       ///< U+FFFD when not valid
   std::uint8_t length = 0;  ///< bytes taken, 1 when not valid
-  bool valid = false;
+  bool valid = false;       ///< whether the bytes are UTF-8
 };
 
 /// The unit at the start of `text`, which must not be empty.
@@ -86,6 +86,7 @@ inline std::size_t valid_utf8_prefix(std::string_view text) {
   }
   return at;
 }
+/// Whether all of `text` is UTF-8.
 inline bool is_valid_utf8(std::string_view text) { return valid_utf8_prefix(text) == text.size(); }
 
 /// Bytes of the invalid units at the start of `text`.
@@ -184,7 +185,9 @@ inline bool is_word_character(char32_t c) {
 /// replaced by U+FFFD (one for each maximal ill-formed part, as browsers do) or passed on as it is.
 class Utf8Stream {
  public:
+  /// What becomes of a byte that is no UTF-8.
   enum class Invalid : std::uint8_t { replace, keep };
+  /// A stream that has seen nothing yet.
   explicit Utf8Stream(Invalid policy = Invalid::replace) : policy_(policy) {}
 
   /// Appends to `out` whatever `bytes` completes.
@@ -217,7 +220,7 @@ class Utf8Stream {
     if (held_size_ != 0) emit_invalid(std::string_view(held_.data(), held_size_), out);
     held_size_ = 0;
   }
-  [[nodiscard]] std::size_t held() const { return held_size_; }
+  [[nodiscard]] std::size_t held() const { return held_size_; }  ///< Bytes held back.
 
  private:
   // Length that a lead byte announces, 0 for a byte that leads nothing.

@@ -41,18 +41,18 @@ enum class TokenType : std::uint8_t {
 
 /// The merge of rank i is merges[i].
 struct MergeRule {
-  std::string_view left;
-  std::string_view right;
+  std::string_view left;   ///< spelling
+  std::string_view right;  ///< spelling
 };
 
 /// What a special or added token does to the text around it.
 struct TokenFlags {
-  std::int32_t id = kNoToken;
-  bool strip_left = false;   ///< white space before it belongs to it
-  bool strip_right = false;  ///< white space behind it belongs to it
-  bool single_word = false;  ///< only between non-word characters
-  bool normalized = false;   ///< looked for after normalization, in its normalized spelling
-  bool added = false;        ///< added to a SentencePiece model: found before it reads, not by it
+  std::int32_t id = kNoToken;  ///< of the token
+  bool strip_left = false;     ///< white space before it belongs to it
+  bool strip_right = false;    ///< white space behind it belongs to it
+  bool single_word = false;    ///< only between non-word characters
+  bool normalized = false;     ///< looked for after normalization, in its normalized spelling
+  bool added = false;          ///< added to a SentencePiece model: found before it reads, not by it
 };
 
 /// How SentencePiece prepares text (score_bpe, unigram), and what decoding undoes.
@@ -66,6 +66,7 @@ struct SpaceRules {
 /// Owns strings at fixed addresses.
 class StringArena {
  public:
+  /// A copy of `text` that lives as long as the arena.
   std::string_view add(std::string_view text) {
     if (text.empty()) return {};
     if (text.size() > left_) {
@@ -88,8 +89,9 @@ class StringArena {
   std::size_t left_ = 0;
 };
 
+/// All that makes a tokenizer, from whatever file held it. Views live as long as `strings` and the file.
 struct Vocabulary {
-  TokenizerKind kind = TokenizerKind::byte_level_bpe;
+  TokenizerKind kind = TokenizerKind::byte_level_bpe;  ///< which algorithm
 
   std::vector<std::string_view> tokens;  ///< spelling in the file; index = id. Empty spellings are holes
   std::vector<TokenType> types;          ///< one for each token, or none: all normal
@@ -98,10 +100,10 @@ struct Vocabulary {
   std::vector<MergeRule> merges;         ///< by rank
   std::vector<TokenFlags> flags;         ///< only tokens that need some
 
-  std::int32_t bos = kNoToken;
-  std::int32_t eos = kNoToken;
-  std::int32_t unk = kNoToken;
-  std::int32_t pad = kNoToken;
+  std::int32_t bos = kNoToken;           ///< begins a text; kNoToken: none
+  std::int32_t eos = kNoToken;           ///< ends a text; kNoToken: none
+  std::int32_t unk = kNoToken;           ///< for what no token spells; kNoToken: none
+  std::int32_t pad = kNoToken;           ///< fills a batch; kNoToken: none
   std::vector<std::int32_t> end_tokens;  ///< ids that end a generation (eos is one without being listed)
   std::vector<std::int32_t> prefix;      ///< put before the text: {bos} where the model wants one
   std::vector<std::int32_t> suffix;      ///< put behind it
@@ -127,13 +129,17 @@ struct Vocabulary {
 
   std::shared_ptr<StringArena> arena;  ///< owns the strings that no mapped file holds
 
+  /// What kind of token an id has.
   [[nodiscard]] TokenType type(std::size_t id) const { return types.empty() ? TokenType::normal : types[id]; }
 };
 
+/// More tokens are refused.
 inline constexpr std::size_t kMaxTokens = std::size_t{1} << 24;
+/// Longer tokens are refused.
 inline constexpr std::size_t kMaxTokenBytes = std::size_t{1} << 16;
 inline constexpr std::size_t kMaxSpecialBytes = 1024;  ///< a special token is searched for at every position of a text
 inline constexpr std::size_t kMaxUnigramBytes = 1024;  ///< so is every piece of a unigram vocabulary
+/// More merges are refused.
 inline constexpr std::size_t kMaxMerges = std::size_t{1} << 24;
 
 /// The byte of a byte token, spelled strictly <0xNN> with upper-case digits, or -1.
