@@ -96,6 +96,7 @@ tritium::KvType kv_type(const CommonOptions& options) {
   if (const tritium::Profile* profile = profile_of(options); profile != nullptr && !options.kv_given)
     return profile->kv;
   if (options.exact || options.kv == Kv::f32) return tritium::KvType::f32;
+  if (options.kv == Kv::bf16) return tritium::KvType::bf16;
   return options.kv == Kv::f16 ? tritium::KvType::f16 : tritium::KvType::int8;
 }
 

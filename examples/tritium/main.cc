@@ -156,7 +156,7 @@ class Command {
             ->type_name("FILE|auto"));
     common_ = &c;
     add(choice<Kv>("--kv,--cache-type-k,--cache-type-v", c.kv,
-                   {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"q8_0", Kv::int8}},
+                   {{"f32", Kv::f32}, {"f16", Kv::f16}, {"int8", Kv::int8}, {"bf16", Kv::bf16}, {"q8_0", Kv::int8}},
                    "Type of cached keys and values (default f16); -ctk and -ctv too"));
     add(choice<Acts>("--acts", c.acts, {{"auto", Acts::automatic}, {"f32", Acts::f32}, {"int8", Acts::automatic}},
                      "Activations that meet the weights: int8 where weights are quantised (default), or all in f32"));

@@ -10,7 +10,7 @@
 namespace cli {
 
 enum class Acts : std::uint8_t { automatic, f32 };
-enum class Kv : std::uint8_t { f32, f16, int8 };
+enum class Kv : std::uint8_t { f32, f16, int8, bf16 };
 
 /// Options that every command accepts.
 struct CommonOptions {

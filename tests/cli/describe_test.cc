@@ -148,7 +148,7 @@ TEST_CASE("bench --regions divides a run among its regions") {
 TEST_CASE("bench names the KV cache and its bytes") {
   // 8 positions take a segment of 128; two layers of two heads, keys of 24 numbers, values padded to 32.
   const std::size_t rows = 2 * 2 * 128;
-  for (const auto& [kv, bytes] : {std::pair("f32", rows * 56 * 4), {"f16", rows * 56 * 2}, {"int8", rows * (56 + 8)}}) {
+  for (const auto& [kv, bytes] : {std::pair("f32", rows * 56 * 4), {"f16", rows * 56 * 2}, {"bf16", rows * 56 * 2}, {"int8", rows * (56 + 8)}}) {
     INFO(kv);
     const nlohmann::json json =
         json_of({"bench", tiny_model(), "-p", "8", "-n", "0", "-r", "1", "--kv", kv, "--json", "-q"});

@@ -106,6 +106,7 @@ TEST_CASE("the reference path and packed formats run") {
                                                {"--acts", "int8"},
                                                {"--kv", "f32"},
                                                {"--kv", "int8"},
+                                               {"--kv", "bf16"},
                                                {"--weights", "int4g32"},
                                                {"--weights", "q8_0", "--head", "f16"},
                                                {"--weights", "bf16"},

@@ -56,7 +56,7 @@ TEST_CASE("wrong usage is status 2 and one line that names the place") {
       {{"run", model, "-p", "a", "--temp", "-1"}, "--temp"},
       {{"run", model, "-p", "a", "--top-p", "1.5"}, "--top-p"},
       {{"run", model, "-p", "a", "--stop", ""}, "--stop"},
-      {{"run", model, "-p", "a", "--kv", "f64"}, "f32|f16|int8"},
+      {{"run", model, "-p", "a", "--kv", "f64"}, "f32|f16|int8|bf16"},
       {{"run", model, "-p", "a", "--acts", "int4"}, "--acts"},
       {{"run", model, "-p", "a", "--weights", "int3"}, "--weights"},
       {{"run", model, "-p", "a", "--head", ""}, "--head"},

@@ -145,6 +145,11 @@ TEST_CASE("attention equals naive attention in double", "[attention]") {
     CHECK(scene.nmse(scene.run(c.n, KvType::f32)) <= 1e-12);
     CHECK(scene.nmse(scene.run(1, KvType::f32)) <= 1e-12);
     CHECK(scene.nmse(scene.run(37, KvType::f16)) <= 1e-12);
+    // bf16 rounds queries, keys, values and probabilities by 2^-8 at most, a third of that squared on average: a score of
+    // a few units moves by some hundredths, a value by thousandths.
+    const double pairs = scene.nmse(scene.run(37, KvType::bf16));
+    CHECK(pairs <= 1e-4);
+    CHECK(pairs >= 1e-9);
     // A code is off by a uniform error of step^2 / 12 on average, step = max / 127 and max under 4 deviations: 8.3e-5 of a
     // value's square, and a score moves by as much of one. One key alone has no score to move.
     const std::vector<float> int8 = scene.run(37, KvType::int8);
@@ -161,7 +166,7 @@ TEST_CASE("attention gives a row the same bits in any batch and with any number 
   const auto pool = value_of(ThreadPool::create(3));
   for (const std::size_t window : {0, 8, 130}) {
     const Scene scene(6, 2, 24, window, 400);
-    for (const KvType type : {KvType::f32, KvType::f16, KvType::int8}) {
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::int8, KvType::bf16}) {
       const std::vector<float> at_once = scene.run(400, type);
       for (const std::size_t batch : {1, 2, 3, 7, 8, 9, 10, 64, 127, 128, 129, 399}) {
         INFO("window " << window << ", batch " << batch);

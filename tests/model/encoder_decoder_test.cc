@@ -87,7 +87,7 @@ TEST_CASE("encoder-decoders give the same bits however the decoder's tokens are 
       const LoadOptions options = exact ? exact_options() : LoadOptions();
       const EncoderDecoderModel model = load_pair(pair.row.folder, options);
       const EncoderDecoderModel threaded = load_pair(pair.row.folder, options, pool->executor());
-      for (const KvType kv : {KvType::f32, KvType::f16, KvType::int8}) {
+      for (const KvType kv : {KvType::f32, KvType::f16, KvType::int8, KvType::bf16}) {
         const auto both = make_pair(model, kv);
         const auto three = make_pair(threaded, kv, pool->executor());
         const auto small = make_pair(model, kv, {}, 4);  // the encoder's result is taken in pieces

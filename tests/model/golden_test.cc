@@ -83,7 +83,7 @@ TEST_CASE("golden models give the same bits in one batch, in chunks and token by
     for (const std::string& path : row.paths()) {
       for (const bool exact : {true, false}) {
         const auto model = load_path(path, exact ? exact_options() : LoadOptions());
-        for (const KvType kv : {KvType::f32, KvType::f16, KvType::int8}) {
+        for (const KvType kv : {KvType::f32, KvType::f16, KvType::int8, KvType::bf16}) {
           const auto decoder = make_decoder(*model, kv);
           const std::vector<float> at_once = all_logits(*decoder, row.tokens());
           for (const std::size_t chunk : {1, 3, 7, 8, 9, 25}) {

@@ -3,6 +3,7 @@
 
 #include "tritium/model/kv_cache.h"
 
+#include <array>
 #include <vector>
 
 #include "io/test_files.h"
@@ -50,7 +51,8 @@ struct Writer {
 
 float element(const void* data, KvType type, std::size_t i, const float* scale) {
   if (type == KvType::int8) return static_cast<float>(static_cast<const std::int8_t*>(data)[i]) * *scale;
-  return type == KvType::f16 ? to_float(static_cast<const f16*>(data)[i]) : static_cast<const float*>(data)[i];
+  if (type == KvType::f16) return to_float(static_cast<const f16*>(data)[i]);
+  return type == KvType::bf16 ? to_float(static_cast<const bf16*>(data)[i]) : static_cast<const float*>(data)[i];
 }
 
 /// Whether the cache still has a position, and the padding of its value row is zero.
@@ -69,10 +71,17 @@ bool has(KvCache& cache, const ModelSpec& spec, std::size_t layer, std::size_t p
       reference::round_key_to_codes(k.data(), k.size());
       reference::round_to_codes(v.data(), v.size());
     }
+    const bool paired = args.type == KvType::bf16;
+    for (std::vector<float>* x : {&k, &v}) {
+      for (float& e : *x) e = paired ? to_float(to_bf16(e)) : e;
+    }
     for (std::size_t i = 0; i < args.value_stride; ++i) {
-      if (element(args.values, args.type, at * args.value_stride + i, args.value_scales + at) != v[i]) return false;
+      const std::size_t in_row = paired ? (at / 2 * args.value_stride + i) * 2 + at % 2 : at * args.value_stride + i;
+      if (element(args.values, args.type, in_row, args.value_scales + at) != v[i]) return false;
       if (i >= l.head_dim) continue;
-      const std::size_t in_panel = at / kPanelRows * kPanelRows * l.head_dim + i * kPanelRows + at % kPanelRows;
+      const std::size_t panel = at / kPanelRows * kPanelRows * kv_key_width(args.type, l.head_dim);
+      const std::size_t in_panel =
+          panel + (paired ? i / 2 * 2 * kPanelRows + at % kPanelRows * 2 + i % 2 : i * kPanelRows + at % kPanelRows);
       const std::size_t groups = (l.head_dim + 31) / 32;
       const std::size_t scale = (at / kPanelRows * groups + i / 32) * kPanelRows + at % kPanelRows;
       if (element(args.keys, args.type, in_panel, args.key_scales + scale) != k[i]) return false;
@@ -86,7 +95,7 @@ bool has(KvCache& cache, const ModelSpec& spec, std::size_t layer, std::size_t p
 TEST_CASE("a cache without windows keeps every position", "[kv_cache]") {
   const OpContext ops = value_of(OpContext::create());
   for (const std::size_t head_dim : {1, 12, 16, 20, 64, 80}) {
-    for (const KvType type : {KvType::f32, KvType::f16, KvType::int8}) {
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::int8, KvType::bf16}) {
       const ModelSpec spec = spec_of(2, head_dim, {0, 0});
       KvCache cache = value_of(KvCache::create(spec, 300, 64, type));
       Writer write{cache, spec, ops.kernels()};
@@ -100,9 +109,10 @@ TEST_CASE("a cache without windows keeps every position", "[kv_cache]") {
       CHECK(cache.holds(0, 300));
       // Two layers of two heads; int8 has a scale for 32 dimensions of a key and one for a value.
       const std::size_t elements = head_dim + round_up(head_dim, 16);
-      const std::size_t position = type == KvType::f32   ? elements * 4
-                                   : type == KvType::f16 ? elements * 2
-                                                         : elements + 4 * ((head_dim + 31) / 32 + 1);
+      const std::size_t position = type == KvType::f32    ? elements * 4
+                                   : type == KvType::f16  ? elements * 2
+                                   : type == KvType::bf16 ? (elements + head_dim % 2) * 2
+                                                          : elements + 4 * ((head_dim + 31) / 32 + 1);
       CHECK(cache.bytes() == 2 * 2 * 384 * position);
       CHECK(value_of(KvCache::bytes_needed(spec, 300, 64, type)) == cache.bytes());
     }
@@ -113,7 +123,7 @@ TEST_CASE("a ring keeps the window of every row of a batch, however positions an
   const OpContext ops = value_of(OpContext::create());
   for (const std::size_t window : {1, 8, 100, 127, 128, 129, 300}) {
     for (const std::size_t batch : {1, 7, 64, 128, 200}) {
-      const KvType type = batch % 2 == 0 ? KvType::f16 : KvType::int8;
+      const KvType type = std::array{KvType::f16, KvType::int8, KvType::bf16}[(window + batch) % 3];
       INFO("window " << window << ", batch " << batch);
       const ModelSpec spec = spec_of(1, 4, {window, 0});
       KvCache cache = value_of(KvCache::create(spec, 4000, batch, type));
@@ -130,7 +140,7 @@ TEST_CASE("a ring keeps the window of every row of a batch, however positions an
       CHECK(kept);
       // The ring is the window, a batch and at most two segments.
       KvCache unbounded = value_of(KvCache::create(spec_of(1, 4, {0, 0}), 4000, batch, type));
-      const std::size_t position = type == KvType::f16 ? (4 + 16) * 2 : 4 + 16 + 8;
+      const std::size_t position = type == KvType::int8 ? 4 + 16 + 8 : (4 + 16) * 2;
       const std::size_t ring = (cache.bytes() - unbounded.bytes() / 2) / position;
       CHECK(value_of(KvCache::bytes_needed(spec, 4000, batch, type)) == cache.bytes());
       CHECK(ring <= window + batch + 2 * kAttentionSegment);

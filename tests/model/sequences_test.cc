@@ -32,7 +32,7 @@ TEST_CASE("sequences of unequal length step together with the bits of each alone
     const auto model = load_path(row.folder);
     if (!keeps_sequences(model->spec)) continue;
     const std::size_t vocab = row.vocab();
-    for (const KvType kv : {KvType::f16, KvType::int8}) {
+    for (const KvType kv : {KvType::f16, KvType::int8, KvType::bf16}) {
       Decoder::Options options;
       options.max_batch = 16;
       options.kv = kv;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention segments and their merge on every tier, against attention over all keys at once in double.
+#include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -8,6 +10,7 @@
 #include "support/golden_blocks.h"
 #include "support/tiers.h"
 #include "tritium/core/float16.h"
+#include "tritium/ops/isa.h"
 
 using namespace tritium;
 using tiers::RunnableTier;
@@ -16,8 +19,17 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-constexpr KvType kTypes[] = {KvType::f32, KvType::f16, KvType::int8};
-const char* kv_name(KvType type) { return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : "int8"; }
+constexpr KvType kTypes[] = {KvType::f32, KvType::f16, KvType::int8, KvType::bf16};
+const char* kv_name(KvType type) { return std::array{"f32", "f16", "int8", "bf16"}[static_cast<std::size_t>(type)]; }
+
+/// Element of dimension i of the key of position j, and of the value.
+std::size_t key_at(KvType type, std::size_t head_dim, std::size_t j, std::size_t i) {
+  if (type == KvType::bf16) return (j / 16 * div_up(head_dim, 2) + i / 2) * 32 + j % 16 * 2 + i % 2;
+  return (j / 16 * head_dim + i) * 16 + j % 16;
+}
+std::size_t value_at(KvType type, std::size_t stride, std::size_t j, std::size_t i) {
+  return type == KvType::bf16 ? (j / 2 * stride + i) * 2 + j % 2 : j * stride + i;
+}
 
 struct LiveRange {
   std::size_t first, last;
@@ -37,7 +49,7 @@ class Cache {
  public:
   Cache(const Problem& p, golden::Random& random) : p_(p), stride_(round_up(p.head_dim, 16)) {
     const std::size_t padded = round_up(p.positions, kAttentionSegment);
-    keys_.assign(padded * p.head_dim * element(), std::byte{0xFF});  // NaN in both float types
+    keys_.assign(padded * width() * element(), std::byte{0xFF});  // NaN in all float types
     values_.assign(padded * stride_ * element(), std::byte{0xFF});
     const std::size_t groups = div_up(p.head_dim, kKeyGroup);
     key_scales_.assign(padded * groups, kNan);
@@ -54,17 +66,19 @@ class Cache {
       value_scales_[j] = static_cast<float>(0.002 + 0.02 * random.uniform());
       for (std::size_t i = 0; i < p.head_dim; ++i) {
         const float scale = key_scales_[(j / 16 * groups + i / kKeyGroup) * 16 + j % 16];
-        plain_keys[j][i] = put(keys_, (j / 16 * p.head_dim + i) * 16 + j % 16, scale, random);
-        plain_values[j][i] = put(values_, j * stride_ + i, value_scales_[j], random);
+        plain_keys[j][i] = put(keys_, key_at(p.type, p.head_dim, j, i), scale, random);
+        plain_values[j][i] = put(values_, value_at(p.type, stride_, j, i), value_scales_[j], random);
       }
+      for (std::size_t i = p.head_dim; i < width(); ++i)
+        std::memset(keys_.data() + key_at(p.type, p.head_dim, j, i) * element(), 0, element());
       for (std::size_t i = p.head_dim; i < stride_; ++i) {
-        std::memset(values_.data() + (j * stride_ + i) * element(), 0, element());
+        std::memset(values_.data() + value_at(p.type, stride_, j, i) * element(), 0, element());
       }
     }
   }
-  [[nodiscard]] AttentionArgs segment(std::size_t first) const {
+  [[nodiscard]] AttentionArgs segment(std::size_t first, bool bf16_dot) const {
     AttentionArgs a;
-    a.keys = keys_.data() + first * p_.head_dim * element();
+    a.keys = keys_.data() + first * width() * element();
     a.values = values_.data() + first * stride_ * element();
     a.key_scales = key_scales_.data() + first * div_up(p_.head_dim, kKeyGroup);
     a.value_scales = value_scales_.data() + first;
@@ -74,6 +88,7 @@ class Cache {
     a.first_key = first;
     a.scale = p_.scale;
     a.soft_cap = p_.cap;
+    a.bf16_dot = bf16_dot;
     return a;
   }
   [[nodiscard]] std::size_t stride() const { return stride_; }
@@ -81,6 +96,7 @@ class Cache {
   std::vector<std::vector<float>> plain_values;
 
  private:
+  [[nodiscard]] std::size_t width() const { return kv_key_width(p_.type, p_.head_dim); }
   [[nodiscard]] std::size_t element() const { return kv_element_bytes(p_.type); }
   float put(std::vector<std::byte>& memory, std::size_t index, float scale, golden::Random& random) const {
     const auto v = static_cast<float>(random.normal());
@@ -90,6 +106,11 @@ class Cache {
     }
     if (p_.type == KvType::f16) {
       const f16 h = to_f16(v);
+      std::memcpy(memory.data() + index * 2, &h, 2);
+      return to_float(h);
+    }
+    if (p_.type == KvType::bf16) {
+      const bf16 h = to_bf16(v);
       std::memcpy(memory.data() + index * 2, &h, 2);
       return to_float(h);
     }
@@ -108,8 +129,8 @@ class Cache {
 
 /// All segments of some queries, merged: head_dim floats a query, not yet divided, then max and sum.
 std::vector<std::vector<float>> attend(const RunnableTier& t, const Problem& p, const Cache& cache,
-                                       const std::vector<std::vector<float>>& q,
-                                       const std::vector<std::size_t>& which) {
+                                       const std::vector<std::vector<float>>& q, const std::vector<std::size_t>& which,
+                                       bool bf16_dot = false) {
   const std::size_t n = which.size();
   std::vector<std::vector<float>> result(n, std::vector<float>(p.head_dim, 0.0f));
   std::vector<float> max(n, -1e30f), sum(n, 0.0f);
@@ -121,7 +142,7 @@ std::vector<std::vector<float>> attend(const RunnableTier& t, const Problem& p, 
       queries[i] = {q[which[i]].data(), out[i].data(),          &segment_max[i],
                     &segment_sum[i],    p.live[which[i]].first, p.live[which[i]].last};
     }
-    AttentionArgs a = cache.segment(first);
+    AttentionArgs a = cache.segment(first, bf16_dot);
     a.queries = queries.data();
     a.n_queries = n;
     t.kernels->attention(a);
@@ -153,32 +174,49 @@ void check(const Problem& p, golden::Random& random) {
   }
   std::vector<std::size_t> all(n);
   for (std::size_t i = 0; i < n; ++i) all[i] = i;
-  std::vector<std::vector<double>> expected;
+  const bool rounds = p.type == KvType::bf16;  // queries, which the reference is told, and probabilities
+  std::vector<std::vector<float>> magnitudes = cache.plain_values;
+  for (std::vector<float>& row : magnitudes) {
+    for (float& v : row) v = std::fabs(v);
+  }
+  std::vector<std::vector<double>> expected, size_of_terms;
   for (std::size_t i = 0; i < n; ++i) {
-    expected.push_back(reference::attention(q[i].data(), cache.plain_keys, cache.plain_values, p.live[i].first,
-                                            p.live[i].last, static_cast<double>(p.scale), static_cast<double>(p.cap)));
+    std::vector<float> x = q[i];
+    for (float& v : x) v = rounds ? to_float(to_bf16(v)) : v;
+    const auto attention = [&](const std::vector<std::vector<float>>& values) {
+      return reference::attention(x.data(), cache.plain_keys, values, p.live[i].first, p.live[i].last,
+                                  static_cast<double>(p.scale), static_cast<double>(p.cap));
+    };
+    expected.push_back(attention(cache.plain_values));
+    size_of_terms.push_back(attention(magnitudes));
   }
   std::vector<std::vector<float>> fused;
   for (const RunnableTier& t : tiers::runnable()) {
-    CAPTURE(info(t.tier).name, p.head_dim, p.positions, kv_name(p.type), p.cap, n);
-    const std::vector<std::vector<float>> y = attend(t, p, cache, q, all);
-    for (std::size_t i = 0; i < n; ++i) {
-      CAPTURE(i, p.live[i].first, p.live[i].last);
-      double error = 0;
-      double size = 1e-30;
-      const auto sum = static_cast<double>(y[i][p.head_dim + 1]);
-      for (std::size_t c = 0; c < p.head_dim; ++c) {
-        const double difference = static_cast<double>(y[i][c]) / sum - expected[i][c];
-        error += difference * difference;
-        size += expected[i][c] * expected[i][c];
+    for (const bool dot : {false, true}) {
+      if (dot && !(rounds && has_bf16_dot())) continue;
+      CAPTURE(info(t.tier).name, p.head_dim, p.positions, kv_name(p.type), dot, p.cap, n);
+      const std::vector<std::vector<float>> y = attend(t, p, cache, q, all, dot);
+      for (std::size_t i = 0; i < n; ++i) {
+        CAPTURE(i, p.live[i].first, p.live[i].last);
+        double error = 0;
+        double size = 1e-30;
+        const auto sum = static_cast<double>(y[i][p.head_dim + 1]);
+        for (std::size_t c = 0; c < p.head_dim; ++c) {
+          const double difference = static_cast<double>(y[i][c]) / sum - expected[i][c];
+          error += difference * difference;
+          size += expected[i][c] * expected[i][c];
+          // Each rounded probability is off by at most 2^-8 of itself, and so is each term of the sum.
+          if (rounds) REQUIRE(std::fabs(difference) <= (0x1p-8 + 1e-4) * size_of_terms[i][c] + 1e-30);
+        }
+        // Scores of up to head_dim roundings, some tens large: a few 1e-6 of each weight; some hundreds: a few 1e-5.
+        if (!rounds) REQUIRE(error / size <= (p.scale > 1 ? 1e-8 : 1e-9));
       }
-      // Scores of up to head_dim roundings, some tens large: a few 1e-6 of each weight.
-      REQUIRE(error / size <= 1e-9);
+      // One query at a time: the same values (a largest score of zero may have either sign).
+      for (std::size_t i = 0; i < n; i += 1 + n / 4) REQUIRE(attend(t, p, cache, q, {i}, dot)[0] == y[i]);
+      if (dot) continue;
+      if (t.fused && fused.empty()) fused = y;
+      for (std::size_t i = 0; t.fused && i < n; ++i) REQUIRE(fused[i] == y[i]);
     }
-    // One query at a time: the same values (a largest score of zero may have either sign).
-    for (std::size_t i = 0; i < n; i += 1 + n / 4) REQUIRE(attend(t, p, cache, q, {i})[0] == y[i]);
-    if (t.fused && fused.empty()) fused = y;
-    for (std::size_t i = 0; t.fused && i < n; ++i) REQUIRE(fused[i] == y[i]);
   }
 }
 
@@ -199,7 +237,7 @@ TEST_CASE("every head dimension", "[attention]") {
   for (std::size_t head_dim = 1; head_dim <= 300; head_dim += tiers::sample(100) < 50 ? 23 : 1) {
     Problem p;
     p.head_dim = head_dim;
-    p.type = kTypes[head_dim % 3];
+    p.type = kTypes[head_dim / 2 % 4];
     p.scale = 1 / std::sqrt(static_cast<float>(head_dim));
     p.live = causal(1 + head_dim % 3, 1 + head_dim % 4, 140 + head_dim % 60, 0);
     p.positions = 210;
@@ -230,7 +268,7 @@ TEST_CASE("any number of queries, any number of keys", "[attention]") {
     for (const std::size_t keys : {1u, 2u, 15u, 16u, 17u, 63u, 64u, 65u, 127u, 128u, 129u, 256u, 257u, 300u}) {
       Problem p;
       p.head_dim = 40;
-      p.type = kTypes[(group + keys) % 3];
+      p.type = kTypes[(group + keys) % 4];
       p.positions = keys;
       p.live = causal(1, group, keys - 1, 0);
       check(p, random);
@@ -297,16 +335,18 @@ TEST_CASE("what is not finite in the cache reaches the queries that see it, and 
           if (type != KvType::int8 && !std::isnan(bad)) continue;  // floats keep an infinity as it is
           CAPTURE(info(t.tier).name, kv_name(type), in_key, bad);
           const std::size_t element = kv_element_bytes(type);
+          const bool paired = type == KvType::bf16;
           std::vector<std::byte> keys(kKeys * kDim * element), values(kKeys * kStride * element);
           std::vector<float> key_scales(kKeys), value_scales(kKeys);
           std::vector<float> x(kStride);
           for (std::size_t j = 0; j < kKeys; ++j) {
             for (float& v : x) v = static_cast<float>(random.normal());
             if (j == kBad && in_key) x[5] = bad;
-            t.kernels->store_kv(x.data(), kDim, 16, type, keys.data() + (j / 16 * 16 * kDim + j % 16) * element,
+            t.kernels->store_kv(x.data(), kDim, 16, type, keys.data() + key_at(type, kDim, j, 0) * element,
                                 &key_scales[j]);
             x[5] = j == kBad && !in_key ? bad : 1.0f;
-            t.kernels->store_kv(x.data(), kStride, 1, type, values.data() + j * kStride * element, &value_scales[j]);
+            t.kernels->store_kv(x.data(), kStride, paired ? 2 : 1, type,
+                                values.data() + value_at(type, kStride, j, 0) * element, &value_scales[j]);
           }
           const LiveRange live[] = {{0, kBad}, {0, kBad + 1}, {kBad, kKeys}, {kBad + 1, kKeys}, {0, kKeys}};
           constexpr std::size_t kQueries = std::size(live);
@@ -325,6 +365,7 @@ TEST_CASE("what is not finite in the cache reaches the queries that see it, and 
           a.type = type;
           a.head_dim = kDim;
           a.value_stride = kStride;
+          a.bf16_dot = has_bf16_dot();
           t.kernels->attention(a);
           for (std::size_t i = 0; i < kQueries; ++i) {
             CAPTURE(live[i].first, live[i].last);

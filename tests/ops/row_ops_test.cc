@@ -397,6 +397,16 @@ TEST_CASE("cache stores round to nearest even and write nothing between", "[rowo
         }
         for (std::size_t i = 0; i < floats.size(); ++i) REQUIRE(floats[i] == (i % stride == 0 ? x[i / stride] : 7.5f));
       }
+      // bf16: every second element of a pair of value rows; a panel of keys by pairs of dimensions, filled up with a zero.
+      std::vector<bf16> row(2 * n, bf16{0x1234}), panel(round_up(n, 2) * kPanelRows, bf16{0x1234});
+      t.kernels->store_kv(x.data(), n, 2, KvType::bf16, row.data(), nullptr);
+      t.kernels->store_kv(x.data(), n, kPanelRows, KvType::bf16, panel.data(), nullptr);
+      for (std::size_t i = 0; i < 2 * n; ++i) REQUIRE(row[i].bits == (i % 2 == 0 ? to_bf16(x[i / 2]).bits : 0x1234));
+      for (std::size_t i = 0; i < panel.size(); ++i) {
+        const std::size_t dim = i / (2 * kPanelRows) * 2 + i % 2;
+        const std::uint16_t first_position = dim < n ? to_bf16(x[dim]).bits : std::uint16_t{0};
+        REQUIRE(panel[i].bits == (i % (2 * kPanelRows) < 2 ? first_position : 0x1234));
+      }
     }
   }
 }

@@ -39,7 +39,7 @@ TEST_CASE("every tier of this machine passes its self-test", "[selftest]") {
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
     if (!report.ok()) FAIL(report.error().message);
     INFO(info(t.tier).name << ": " << took.count() << " ms, worst " << report->worst << " at " << report->worst_kernel);
-    REQUIRE(report->kernels == kPackFormatCount + 7);
+    REQUIRE(report->kernels == kPackFormatCount + 8);
     REQUIRE(report->outputs > kPackFormatCount * 36 * 75);
     REQUIRE(report->worst > 0);
     REQUIRE(report->worst <= 1);
@@ -51,7 +51,7 @@ TEST_CASE("only the formats that were asked for are checked", "[selftest]") {
   const PackFormat used[] = {PackFormat::int4_g32, PackFormat::k6};
   const Result<SelfTestReport> report = self_test(tiers::runnable().back().tier, used);
   REQUIRE(report.ok());
-  REQUIRE(report->kernels == 2 + 7);
+  REQUIRE(report->kernels == 2 + 8);
   REQUIRE(self_test(tiers::runnable().back().tier, {}).ok());
 }
 

@@ -153,6 +153,7 @@ class Attention {
     args.n_queries = n_queries;
     args.scale = batch_.scale;
     args.soft_cap = batch_.soft_cap;
+    args.bf16_dot = has_bf16_dot();
     workspace.kernels().attention(args);
   }
 

@@ -2,7 +2,8 @@
 // KvCache: keys and values of every layer in the order attention reads them.
 //
 // Keys lie in panels of 16 positions, [kv_head][position / 16][head_dim][16]; values in rows, [kv_head][position]
-// [head_dim padded to 16]. int8 has scales behind them: of keys [kv_head][position / 16][groups of dimensions][16], of
+// [head_dim padded to 16]. bf16 lies in pairs, of dimensions in keys, [kv_head][position / 16][head_dim / 2][16][2], and of
+// positions in values, [kv_head][position / 2][head_dim padded to 16][2]. int8 has scales behind them: of keys [kv_head][position / 16][groups of dimensions][16], of
 // values [kv_head][position]. A layer with a window keeps a ring of whole segments that is as long as the window plus one
 // batch; positions are never moved, since keys are rotated for their absolute position before they are stored.
 #pragma once
@@ -18,7 +19,7 @@ TRITIUM_NAMESPACE_BEGIN
 
 /// The name of a type, as --kv takes it.
 constexpr std::string_view kv_type_name(KvType type) {
-  return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : "int8";
+  return type == KvType::f32 ? "f32" : type == KvType::f16 ? "f16" : type == KvType::bf16 ? "bf16" : "int8";
 }
 
 /// Keys and values of one sequence. One decoder's; not for several threads but inside its regions.
@@ -32,7 +33,7 @@ class KvCache {
       cache.capacity_ = capacity;
       cache.layers_.reserve(spec.n_layers());
       for (const LayerSpec& l : spec.layers) {
-        Layer layer = shape(l, capacity, max_batch);
+        Layer layer = shape(l, capacity, max_batch, type);
         TRITIUM_ASSIGN(const std::size_t bytes, bytes_of(layer, type));
         if (bytes != 0) {
           TRITIUM_ASSIGN(layer.storage, AlignedBuffer::allocate(bytes));
@@ -48,7 +49,7 @@ class KvCache {
                                           KvType type) {
     std::size_t sum = 0;
     for (const LayerSpec& l : spec.layers) {
-      TRITIUM_ASSIGN(const std::size_t bytes, bytes_of(shape(l, capacity, max_batch), type));
+      TRITIUM_ASSIGN(const std::size_t bytes, bytes_of(shape(l, capacity, max_batch, type), type));
       TRITIUM_ASSIGN(sum, checked_add(sum, bytes));
     }
     return sum;
@@ -78,22 +79,24 @@ class KvCache {
     const std::size_t slot = position % l.positions;
     const std::size_t group = type_ == KvType::int8 ? kKeyGroup : l.head_dim;
     float* scale = key_scales(l, head, slot / kPanelRows * kPanelRows);
+    const std::size_t in_panel = slot % kPanelRows * (type_ == KvType::bf16 ? 2 : 1);
     for (std::size_t i = 0; i < l.head_dim; i += group) {
       kernels.store_kv(k + i, std::min(group, l.head_dim - i), kPanelRows, type_,
-                       at(keys(l, head), (slot / kPanelRows * l.head_dim + i) * kPanelRows + slot % kPanelRows),
+                       at(keys(l, head), (slot / kPanelRows * l.key_width + i) * kPanelRows + in_panel),
                        scale == nullptr ? nullptr : scale + i / group * kPanelRows + slot % kPanelRows);
     }
-    std::byte* row = at(values(l, head), slot * l.value_stride);
-    kernels.store_kv(v, l.head_dim, 1, type_, row, value_scales(l, head, slot));
-    const std::size_t padding = l.value_stride - l.head_dim;
-    if (padding != 0) std::memset(at(row, l.head_dim), 0, padding * kv_element_bytes(type_));
+    const std::size_t stride = type_ == KvType::bf16 ? 2 : 1;
+    std::byte* row = at(values(l, head), slot / stride * stride * l.value_stride + slot % stride);
+    kernels.store_kv(v, l.head_dim, stride, type_, row, value_scales(l, head, slot));
+    for (std::size_t i = l.head_dim; i < l.value_stride; ++i)
+      std::memset(at(row, i * stride), 0, kv_element_bytes(type_));
   }
 
   /// Keys and values of the segment that begins at `first_key`, a multiple of kAttentionSegment.
   void segment(std::size_t layer, std::size_t head, std::size_t first_key, AttentionArgs& args) {
     Layer& l = layers_[layer];
     const std::size_t slot = first_key % l.positions;
-    args.keys = at(keys(l, head), slot * l.head_dim);
+    args.keys = at(keys(l, head), slot * l.key_width);
     args.values = at(values(l, head), slot * l.value_stride);
     args.key_scales = key_scales(l, head, slot);
     args.value_scales = value_scales(l, head, slot);
@@ -107,6 +110,7 @@ class KvCache {
   struct Layer {
     std::size_t n_heads = 0;
     std::size_t head_dim = 0;
+    std::size_t key_width = 0;  ///< dimensions that a key has room for
     std::size_t value_stride = 0;
     std::size_t window = 0;
     std::size_t positions = 0;  ///< a multiple of kAttentionSegment; slot = position mod positions
@@ -114,11 +118,12 @@ class KvCache {
   };
 
   /// A layer without keys of its own has no positions.
-  static Layer shape(const LayerSpec& l, std::size_t capacity, std::size_t max_batch) {
+  static Layer shape(const LayerSpec& l, std::size_t capacity, std::size_t max_batch, KvType type) {
     Layer layer;
     if (l.mixer != Mixer::attention || l.kv_source >= 0) return layer;
     layer.n_heads = l.n_kv_heads;
     layer.head_dim = l.head_dim;
+    layer.key_width = kv_key_width(type, l.head_dim);
     layer.window = l.window;
     layer.value_stride = round_up(l.head_dim, kPanelRows);
     std::size_t positions = capacity;
@@ -130,17 +135,17 @@ class KvCache {
   static Result<std::size_t> bytes_of(const Layer& l, KvType type) {
     TRITIUM_ASSIGN(const std::size_t rows, checked_mul(l.n_heads, l.positions));
     const std::size_t scales = type == KvType::int8 ? div_up(l.head_dim, kKeyGroup) + 1 : 0;
-    return checked_mul(rows, (l.head_dim + l.value_stride) * kv_element_bytes(type) + scales * sizeof(float));
+    return checked_mul(rows, (l.key_width + l.value_stride) * kv_element_bytes(type) + scales * sizeof(float));
   }
 
   [[nodiscard]] std::byte* at(std::byte* base, std::size_t element) const {
     return base + element * kv_element_bytes(type_);
   }
   [[nodiscard]] std::byte* keys(Layer& l, std::size_t head) const {
-    return at(l.storage.data(), head * l.positions * l.head_dim);
+    return at(l.storage.data(), head * l.positions * l.key_width);
   }
   [[nodiscard]] std::byte* values(Layer& l, std::size_t head) const {
-    return at(l.storage.data(), l.n_heads * l.positions * l.head_dim + head * l.positions * l.value_stride);
+    return at(l.storage.data(), l.n_heads * l.positions * l.key_width + head * l.positions * l.value_stride);
   }
   /// Of the panel that begins at `slot`, and of the value of `slot`; null for types without scales.
   [[nodiscard]] float* key_scales(Layer& l, std::size_t head, std::size_t slot) const {

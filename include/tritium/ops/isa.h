@@ -146,6 +146,9 @@ inline const CpuFeatures& cpu_features() {
   return features;
 }
 
+/// Whether this CPU multiplies pairs of bf16 in one instruction of the x86 tiers (AttentionArgs::bf16_dot).
+inline bool has_bf16_dot() { return cpu_features().avx512_bf16; }
+
 /// Linux gives a process tile registers only on request. Asks once; true when tiles may be used.
 inline bool request_amx() {
 #if defined(__x86_64__) && defined(__linux__)

@@ -62,10 +62,17 @@ TRITIUM_SEAM_BEGIN
 /// How keys and values are cached. int8: codes under f32 scales, one for the value of a position and a head, one for
 /// kKeyGroup dimensions of its key: scale = max|x| / 127, code = round(x / scale) half to even; zeros under a NaN or an
 /// infinity, whose scale is not finite (below max|x| = 2^-120, where 127 / max|x| overflows, codes and scale are zero).
-enum class KvType : std::uint8_t { f32, f16, int8 };
+/// bf16: two dimensions of a key, and two positions of a value, lie next to each other as a pair; queries and probabilities
+/// are rounded to bf16 too.
+enum class KvType : std::uint8_t { f32, f16, int8, bf16 };
 
 /// Bytes of a number in the cache.
-constexpr std::size_t kv_element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1; }
+constexpr std::size_t kv_element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::int8 ? 1 : 2; }
+
+/// Dimensions that a cached key has room for: of bf16 a whole number of pairs.
+constexpr std::size_t kv_key_width(KvType type, std::size_t head_dim) {
+  return type == KvType::bf16 ? round_up(head_dim, 2) : head_dim;
+}
 
 /// Dimensions of an int8 key under one scale. Keys, unlike values, have channels many times as large as the rest.
 inline constexpr std::size_t kKeyGroup = 32;
@@ -84,8 +91,10 @@ struct AttentionQuery {
 struct AttentionArgs {
   const AttentionQuery* queries = nullptr;  ///< that share the KV head
   std::size_t n_queries = 0;                ///< how many
-  const void* keys = nullptr;               ///< of the segment: [kAttentionSegment / 16][head_dim][16]
-  const void* values = nullptr;             ///< of the segment: [kAttentionSegment][value_stride]
+  const void* keys = nullptr;               ///< of the segment: [kAttentionSegment / 16][head_dim][16]; bf16:
+                                            ///< [kAttentionSegment / 16][head_dim / 2, rounded up][16][2]
+  const void* values = nullptr;             ///< of the segment: [kAttentionSegment][value_stride]; bf16:
+                                            ///< [kAttentionSegment / 2][value_stride][2]
   const float* key_scales = nullptr;        ///< int8: [kAttentionSegment / 16][head_dim / kKeyGroup, rounded up][16]
   const float* value_scales = nullptr;      ///< int8: [kAttentionSegment]
   KvType type = KvType::f32;                ///< of keys and values
@@ -94,6 +103,7 @@ struct AttentionArgs {
   std::size_t first_key = 0;                ///< position of the segment's first key
   float scale = 1.0f;                       ///< multiplies q k^T
   float soft_cap = 0.0f;                    ///< 0: none
+  bool bf16_dot = false;  ///< this CPU multiplies pairs of bf16 (has_bf16_dot()): tiers with AVX512-VNNI use it
 };
 
 /// One token of one head of the gated delta rule.
@@ -147,7 +157,8 @@ struct KernelTable {
   std::size_t (*arg_max)(const float* x, std::size_t n) = nullptr;
   /// Whether every value is finite.
   bool (*all_finite)(const float* x, std::size_t n) = nullptr;
-  /// n floats as `type`, `stride` elements apart; int8 has one scale for all and writes it.
+  /// n floats as `type`, `stride` elements apart; int8 has one scale for all and writes it. bf16: stride 2 for a position of
+  /// values; kPanelRows for one of keys, whose pairs are that many pairs apart, a zero behind an odd n.
   void (*store_kv)(const float* x, std::size_t n, std::size_t stride, KvType type, void* out, float* scale) = nullptr;
   /// S = decay S; S += beta k (v - k^T S); out = q^T S.
   void (*delta_rule)(const DeltaStep& step) = nullptr;

@@ -48,6 +48,7 @@ class SelfTest {
     TRITIUM_TRY(check_attention(KvType::f32, "attention f32", x));
     TRITIUM_TRY(check_attention(KvType::f16, "attention f16", x));
     TRITIUM_TRY(check_attention(KvType::int8, "attention int8", x));
+    TRITIUM_TRY(check_attention(KvType::bf16, "attention bf16", x));
     return report_;
   }
 
@@ -285,6 +286,7 @@ class SelfTest {
     for (std::size_t i = 0; i < n; ++i) most = std::max(most, std::fabs(x[i]));
     for (std::size_t i = 0; i < n; ++i) {
       if (type == KvType::f16) x[i] = to_float(to_f16(x[i]));
+      if (type == KvType::bf16) x[i] = to_float(to_bf16(x[i]));
       if (type == KvType::int8) x[i] = std::nearbyint(x[i] * (127.0f / most)) * (most / 127.0f);
     }
   }
@@ -317,11 +319,14 @@ class SelfTest {
         const auto in_panel = [&](std::size_t width, std::size_t at) {
           return (j / kPanelRows * width + at) * kPanelRows + j % kPanelRows;
         };
-        table_.store_kv(k + i, n, kPanelRows, type, cached_keys.data() + in_panel(kDim, i) * element,
+        const std::size_t at = in_panel(kDim, i) + (type == KvType::bf16 ? j % kPanelRows : 0);
+        table_.store_kv(k + i, n, kPanelRows, type, cached_keys.data() + at * element,
                         &key_scales[in_panel(kGroups, i / kKeyGroup)]);
         as_cached(type, k + i, n);
       }
-      table_.store_kv(v, kStride, 1, type, cached_values.data() + j * kStride * element, &value_scales[j]);
+      const std::size_t stride = type == KvType::bf16 ? 2 : 1;
+      const std::size_t row = j / stride * stride * kStride + j % stride;
+      table_.store_kv(v, kStride, stride, type, cached_values.data() + row * element, &value_scales[j]);
       as_cached(type, v, kStride);
     }
     std::vector<float> out(kStride);
@@ -339,21 +344,29 @@ class SelfTest {
     args.head_dim = kDim;
     args.value_stride = kStride;
     args.scale = 0.5f;
+    args.bf16_dot = has_bf16_dot();
     table_.attention(args);
+    std::vector<float> q(x.begin(), x.begin() + kDim);
+    if (type == KvType::bf16) as_cached(type, q.data(), kDim);
     double total = 0;
-    std::vector<double> expected(kStride);
+    std::vector<double> expected(kStride), magnitude(kStride);
     for (std::size_t j = kFirst; j < kLast; ++j) {
       double score = 0;
       for (std::size_t i = 0; i < kDim; ++i) {
-        score += static_cast<double>(x[i]) * static_cast<double>(keys[j * kDim + i]);
+        score += static_cast<double>(q[i]) * static_cast<double>(keys[j * kDim + i]);
       }
       const double p = std::exp(0.5 * score - static_cast<double>(max));
       total += p;
-      for (std::size_t c = 0; c < kStride; ++c) expected[c] += p * static_cast<double>(values[j * kStride + c]);
+      for (std::size_t c = 0; c < kStride; ++c) {
+        const double term = p * static_cast<double>(values[j * kStride + c]);
+        expected[c] += term;
+        magnitude[c] += std::fabs(term);
+      }
     }
     Worst worst;
     worst.add(0, 0, total, sum, 1e-4);
-    for (std::size_t c = 0; c < kStride; ++c) worst.add(0, c, expected[c], out[c], 1e-4);
+    const double rounding = type == KvType::bf16 ? 0x1p-8 : 0.0;  // of each probability
+    for (std::size_t c = 0; c < kStride; ++c) worst.add(0, c, expected[c], out[c], 1e-4 + rounding * magnitude[c]);
     return settle(name, worst, kStride + 1);
   }
 

@@ -19,12 +19,27 @@ HWY_BEFORE_NAMESPACE();
 TRITIUM_NAMESPACE_BEGIN
 namespace HWY_NAMESPACE {
 
+/// How the tier of a dot-product policy multiplies pairs of bf16 where its CPU can: AVX512-BF16 came after AVX512-VNNI.
+template <class Dot>
+struct PairsOfPolicy {
+  using Type = PairsFma;
+};
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+template <class Dot>
+  requires(!std::is_same_v<Dot, DotMaddubs>)
+struct PairsOfPolicy<Dot> {
+  using Type = PairsDot;
+};
+#endif
+template <class Dot>
+using PairsOf = typename PairsOfPolicy<Dot>::Type;
+
 template <class Dot>
 constexpr void FillRowOps(KernelTable& t) {
   t.quantize_rows = [](const float* x, std::size_t stride, const Q8Rows& rows, std::size_t first, std::size_t last) {
     QuantizeRows(x, stride, rows, first, last);
   };
-  t.attention = &AttentionSegment;
+  t.attention = &AttentionSegment<PairsOf<Dot>>;
   t.attention_merge = &AttentionMerge;
   t.rms_norm = &RmsNorm;
   t.layer_norm = &LayerNorm;
