@@ -185,7 +185,7 @@ TEST_CASE("memory refused while every family's model is loaded and reads a token
           std::string best = std::to_string(arg_max(logits, model->spec.vocab));
           return best;
         },
-        60);
+        200);
     all.allocations += figures.allocations;
     all.injected += figures.injected;
     all.survived += figures.survived;

@@ -137,3 +137,16 @@ TEST_CASE("reading fails at every operation", "[files]") {
   }
   std::printf("figure: faults: reading: %zu failed operations became errors\n", failures);
 }
+
+TEST_CASE("a file that shrinks behind a copy is an error of the load", "[files]") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "model.gguf";
+  std::filesystem::copy(kGguf, path);
+  Checkpoint::Options options;
+  options.access = FileAccess::read;  // behind a mapping it is SIGBUS, which the application handles (mapped_file.h)
+  const Checkpoint checkpoint = value_of(try_open(path, options));
+  std::filesystem::resize_file(path, 4096);
+  const Error error = error_of(try_load(checkpoint));
+  CHECK(error.code == Errc::io);
+  CHECK(contains(error.message, "changed while in use"));
+}
