@@ -135,7 +135,10 @@ Result<std::vector<tritium::jinja::Segment>> render(const Loaded& loaded, const 
                                "chat_template", "null");
   }
   if (messages == nullptr && n != 0) return null_pointer("messages");
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  using Json = nlohmann::ordered_json;
+  tritium::JsonTree<Json> tree(Json(Json::value_t::array));
+  Json& list = tree.get();
+  list.get_ref<Json::array_t&>().reserve(n);  // so that adding one cannot fail
   for (std::size_t i = 0; i < n; ++i) {
     const std::string where = "message " + std::to_string(i);
     if (messages[i].role == nullptr) return null_pointer(where + ", role");
@@ -143,7 +146,11 @@ Result<std::vector<tritium::jinja::Segment>> render(const Loaded& loaded, const 
     if (!tritium::is_valid_utf8(messages[i].role) || !tritium::is_valid_utf8(messages[i].content)) {
       return tritium::make_error(Errc::invalid_argument, "bad message", where, "UTF-8", "other bytes");
     }
-    list.push_back({{"role", messages[i].role}, {"content", messages[i].content}});
+    tritium::JsonTree<Json> message(Json(Json::value_t::object));
+    tritium::reserve_members(message.get(), 2);
+    message.get()["role"] = messages[i].role;
+    message.get()["content"] = messages[i].content;
+    list.push_back(message.take());
   }
   tritium::RenderOptions options = loaded.render;
   options.add_generation_prompt = open_answer;

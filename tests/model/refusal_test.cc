@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every fact of a file that changes what a model computes is computed, or refused with the key's name: never left out.
 
+#include <array>
+#include <functional>
 #include <set>
 
 #include "support/golden_models.h"
@@ -101,6 +103,16 @@ const Refusal kRefusals[] = {
     {"gemma4-moe", R"({"enable_moe_block": false})", "does not use"},
     {"gemma4", R"({"use_bidirectional_attention": "all"})", "use_bidirectional_attention"},
     {"gemma4", R"({"attention_bias": true})", "attention_bias"},
+    {"gemma4", R"({"per_layer_config": {"1": {"head_dim": 32}, "3": {"head_dim": 32, "num_key_value_heads": 1}}})",
+     "expected 2 KV heads on layer 3, as on layer 1, found 1"},
+    {"llama-yarn",
+     R"({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 1.0}})",
+     "a base above 1 with yarn"},
+    {"llama-yarn",  // the factor is computed from the lengths
+     R"({"rope_parameters": {"rope_type": "yarn", "original_max_position_embeddings": 1000000, "rope_theta": 10000.0}})",
+     "key \"factor\": expected 0.001"},
+    {"phi3-long", R"({"original_max_position_embeddings": 1})", "key \"attention_factor\": expected 0.001"},
+    {"qwen", R"({"seq_length": 1})", "key \"seq_length\": expected 2"},
     {"bitnet", R"({"hidden_act": "gelu"})", "hidden_act"},
 };
 
@@ -211,6 +223,83 @@ TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by n
   }
 }
 
+TEST_CASE("GGUF metadata that contradicts itself is refused", "[refusal]") {
+  struct Case {
+    const char* architecture;
+    const char* named;
+    std::function<Status(GgufWriter&)> contradict;
+    std::function<Status(GgufWriter&)> agree;
+  };
+  const auto heads = [](std::array<std::uint32_t, 4> kv, std::string architecture) {
+    return [=](GgufWriter& w) -> Status {
+      const bool local[] = {true, false, true, false};
+      TRITIUM_TRY(w.set_array<std::uint32_t>(architecture + ".attention.head_count_kv", kv));
+      TRITIUM_TRY(w.set_array<bool>(architecture + ".attention.sliding_window_pattern", local));
+      return w.set(architecture + ".attention.shared_kv_layers", std::uint32_t{2});
+    };
+  };
+  const auto yarn = [](float base) {
+    return [=](GgufWriter& w) -> Status {
+      TRITIUM_TRY(w.set("llama.rope.scaling.type", std::string_view("yarn")));
+      TRITIUM_TRY(w.set("llama.rope.scaling.factor", 4.0f));
+      return w.set("llama.rope.freq_base", base);
+    };
+  };
+  const auto longrope = [](std::uint32_t original) {
+    return [=](GgufWriter& w) -> Status {
+      const std::uint64_t dims[] = {8};
+      TRITIUM_TRY(w.set("phi3.rope.scaling.original_context_length", original));
+      return w.add_tensor("rope_factors_long.weight", TensorType::f32, dims);
+    };
+  };
+  const Case cases[] = {
+      {"gemma4", "2 KV heads on layer 3, as on layer 1", heads({2, 2, 2, 1}, "gemma4"), heads({2, 1, 2, 1}, "gemma4")},
+      {"llama", "a base above 1 with yarn", yarn(1.0f), yarn(2.0f)},
+      {"phi3", "an original context above 1", longrope(1), longrope(2)},
+  };
+  TemporaryFolder folder;
+  for (const Case& c : cases) {
+    for (const bool contradicts : {false, true}) {
+      INFO(c.architecture << (contradicts ? " contradicts itself" : ""));
+      GgufWriter writer;
+      const std::string a = std::string(c.architecture) + ".";
+      require_ok(writer.set("general.architecture", std::string_view(c.architecture)));
+      for (const auto& [key, value] :
+           std::initializer_list<std::pair<const char*, std::uint32_t>>{{"block_count", 4},
+                                                                        {"embedding_length", 64},
+                                                                        {"context_length", 64},
+                                                                        {"feed_forward_length", 64},
+                                                                        {"attention.sliding_window", 64},
+                                                                        {"attention.head_count", 4}}) {
+        require_ok(writer.set(a + key, value));
+      }
+      require_ok(writer.set(a + "attention.layer_norm_rms_epsilon", 1e-6f));
+      require_ok((contradicts ? c.contradict : c.agree)(writer));
+      const std::string path = folder / "facts.gguf";
+      require_ok(writer.begin(path));
+      const std::array<float, 8> factors = {1, 1, 1, 1, 1, 1, 1, 1};
+      if (std::string_view(c.architecture) == "phi3")
+        require_ok(writer.append("rope_factors_long.weight", std::as_bytes(std::span(factors))));
+      require_ok(writer.finish());
+      const GgufFile file = value_of(GgufFile::open(path));
+      const Family* family = nullptr;
+      for (const Family* known : kFamilies) {
+        for (const std::string_view name : known->gguf_architectures) family = name == c.architecture ? known : family;
+      }
+      REQUIRE(family != nullptr);
+      const Result<ModelSpec> spec = family->from_gguf(file);
+      if (!contradicts) {
+        value_of(spec);
+        continue;
+      }
+      const Error error = error_of(spec);
+      CHECK(error.code == Errc::invalid_file);
+      CHECK(contains(error.message, c.named));
+      CHECK(is_one_printable_line(error.message));
+    }
+  }
+}
+
 TEST_CASE("tensors that the graph does not use, or that are missing, are refused by name", "[refusal]") {
   TemporaryFolder folder;
   std::filesystem::copy(TRITIUM_TEST_DATA "/golden/qwen2/model.safetensors", folder / "model.safetensors");
@@ -252,7 +341,8 @@ TEST_CASE("encoder-decoders refuse what they do not compute", "[refusal]") {
                                       {"mu", R"({"norm": "layer"})", "norm"},
                                       {"mu", R"({"tie_word_embeddings": false})", "tie_word_embeddings"},
                                       {"mu-dual", R"({"dual_norm": false})", "post_ln"},
-                                      {"mu", R"({"dual_norm": true})", "post_ln"}}) {
+                                      {"mu", R"({"dual_norm": true})", "post_ln"},
+                                      {"mu", R"({"qkv_embd": 24588})", "an even width, at most 4096, for each of 6 heads"}}) {
     INFO(refusal.row << " with " << refusal.edits);
     TemporaryFolder folder;
     const std::string row = std::string(TRITIUM_TEST_DATA "/golden_pairs/") + refusal.row;

@@ -62,6 +62,11 @@ tritium::Result<tritium::EncoderDecoderModel> try_load_pair(const tritium::Check
   return tritium::load_encoder_decoder(checkpoint, options, executor);
 }
 
+tritium::Status try_write_packed(const std::string& path, const tritium::Checkpoint& checkpoint,
+                                 const tritium::LoadOptions& options, const tritium::PackedRecord& record) {
+  return tritium::write_packed_cache(path, checkpoint, options, record);
+}
+
 tritium::Checkpoint open_checkpoint(const std::string& path) { return value_of(try_open(path)); }
 std::unique_ptr<tritium::Model> load_path(const std::string& path, const tritium::LoadOptions& options,
                                           const tritium::Executor& executor) {

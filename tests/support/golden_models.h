@@ -76,6 +76,10 @@ tritium::Result<tritium::EncoderDecoderModel> try_load_pair(const tritium::Check
                                                             const tritium::LoadOptions& options = {},
                                                             const tritium::Executor& executor = {});
 
+/// write_packed_cache, compiled once.
+tritium::Status try_write_packed(const std::string& path, const tritium::Checkpoint& checkpoint,
+                                 const tritium::LoadOptions& options, const tritium::PackedRecord& record);
+
 /// The same for files that must load.
 tritium::Checkpoint open_checkpoint(const std::string& path);
 std::unique_ptr<tritium::Model> load_path(const std::string& path, const tritium::LoadOptions& options = {},

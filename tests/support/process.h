@@ -34,6 +34,7 @@ struct ProcessOptions {
   bool close_output_early = false;                               ///< nobody reads standard output
   std::vector<std::pair<std::string, std::string>> environment;  ///< beside PATH, HOME and LC_ALL
   std::optional<rlim_t> max_file_bytes;                          ///< RLIMIT_FSIZE
+  std::optional<rlim_t> max_memory_bytes;                        ///< RLIMIT_AS, what ulimit -v sets
   std::chrono::seconds limit{120};
 };
 
@@ -131,10 +132,18 @@ class Process {
     for (const std::string& variable : variables) envp.push_back(const_cast<char*>(variable.c_str()));
     envp.push_back(nullptr);
     (void)::signal(SIGPIPE, SIG_IGN);  // a child that ends early is no reason for the tests to
+    // An interrupt right behind the fork must not find the tests' own handler.
+    sigset_t interrupt, before;
+    (void)sigemptyset(&interrupt);
+    (void)sigaddset(&interrupt, SIGINT);
+    (void)::pthread_sigmask(SIG_BLOCK, &interrupt, &before);
     child_ = ::fork();
+    if (child_ != 0) (void)::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     REQUIRE(child_ >= 0);
     if (child_ == 0) {  // only calls that are safe between fork and exec
       (void)::signal(SIGPIPE, SIG_DFL);
+      (void)::signal(SIGINT, SIG_DFL);
+      (void)::pthread_sigmask(SIG_SETMASK, &before, nullptr);
       const int in = options_.input_path.empty() ? input[0] : ::open(options_.input_path.c_str(), O_RDONLY);
       const int out =
           options_.output_path.empty() ? output[1] : ::open(options_.output_path.c_str(), O_WRONLY | O_CREAT, 0666);
@@ -145,6 +154,10 @@ class Process {
       if (options_.max_file_bytes) {
         const rlimit limit{*options_.max_file_bytes, *options_.max_file_bytes};
         (void)::setrlimit(RLIMIT_FSIZE, &limit);
+      }
+      if (options_.max_memory_bytes) {
+        const rlimit limit{*options_.max_memory_bytes, *options_.max_memory_bytes};
+        (void)::setrlimit(RLIMIT_AS, &limit);
       }
       ::execve(argv[0], argv.data(), envp.data());
       ::_exit(127);

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "tritium/core/status.h"
+#include "tritium/core/no_throw.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -101,7 +101,10 @@ class AlignedBuffer {
 
  private:
   static Error no_memory(std::size_t bytes) {
-    return {Errc::out_of_memory, "not enough memory for a buffer of " + std::to_string(bytes) + " bytes"};
+    const auto with_size = [&]() -> Status {
+      return Error{Errc::out_of_memory, "not enough memory for a buffer of " + std::to_string(bytes) + " bytes"};
+    };
+    return no_throw(with_size).error();
   }
 
   std::byte* data_ = nullptr;

@@ -18,7 +18,7 @@
 #include <new>
 
 #include "tritium/core/executor.h"
-#include "tritium/core/status.h"
+#include "tritium/core/no_throw.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -74,28 +74,7 @@ class ThreadPool {
   /// A pool of `n_threads`, the caller included: n_threads - 1 threads are started.
   /// Errors: invalid_argument (0 or more than kMaxThreads), out_of_memory (the system refused a thread).
   static Result<std::unique_ptr<ThreadPool>> create(std::size_t n_threads) {
-    if (n_threads == 0 || n_threads > kMaxThreads) {
-      return make_error(Errc::invalid_argument, "bad thread count", "threads", "1 to 256", std::to_string(n_threads));
-    }
-    std::unique_ptr<ThreadPool> pool(new (std::nothrow) ThreadPool);
-    if (pool == nullptr) return Error{Errc::out_of_memory, "not enough memory for a thread pool"};
-    pool->workers_.reset(new (std::nothrow) Worker[n_threads]);
-    if (pool->workers_ == nullptr) return Error{Errc::out_of_memory, "not enough memory for a thread pool"};
-    pool->spin_limit_ns_ = n_threads > available_cpus() ? 0 : kSpinNs;
-    pool->spin_ns_.store(pool->spin_limit_ns_, std::memory_order_relaxed);
-    for (std::size_t i = 1; i < n_threads; ++i) {
-      Worker& worker = pool->workers_[i];
-      worker.pool = pool.get();
-      worker.index = i;
-      worker.spin_ns = pool->spin_limit_ns_;
-      const int failure = pthread_create(&worker.handle, nullptr, &ThreadPool::enter, &worker);
-      if (failure != 0) {  // the destructor stops those that did start
-        return make_error(Errc::out_of_memory, "the system refused to start a thread", "threads",
-                          std::to_string(n_threads), std::to_string(i));
-      }
-      pool->n_threads_ = i + 1;
-    }
-    return pool;
+    return no_throw([&] { return start(n_threads); });
   }
 
   ThreadPool(const ThreadPool&) = delete;
@@ -128,6 +107,31 @@ class ThreadPool {
   };
 
   ThreadPool() = default;
+
+  static Result<std::unique_ptr<ThreadPool>> start(std::size_t n_threads) {
+    if (n_threads == 0 || n_threads > kMaxThreads) {
+      return make_error(Errc::invalid_argument, "bad thread count", "threads", "1 to 256", std::to_string(n_threads));
+    }
+    std::unique_ptr<ThreadPool> pool(new (std::nothrow) ThreadPool);
+    if (pool == nullptr) return Error{Errc::out_of_memory, "not enough memory for a thread pool"};
+    pool->workers_.reset(new (std::nothrow) Worker[n_threads]);
+    if (pool->workers_ == nullptr) return Error{Errc::out_of_memory, "not enough memory for a thread pool"};
+    pool->spin_limit_ns_ = n_threads > available_cpus() ? 0 : kSpinNs;
+    pool->spin_ns_.store(pool->spin_limit_ns_, std::memory_order_relaxed);
+    for (std::size_t i = 1; i < n_threads; ++i) {
+      Worker& worker = pool->workers_[i];
+      worker.pool = pool.get();
+      worker.index = i;
+      worker.spin_ns = pool->spin_limit_ns_;
+      const int failure = pthread_create(&worker.handle, nullptr, &ThreadPool::enter, &worker);
+      if (failure != 0) {  // the destructor stops those that did start
+        return make_error(Errc::out_of_memory, "the system refused to start a thread", "threads",
+                          std::to_string(n_threads), std::to_string(i));
+      }
+      pool->n_threads_ = i + 1;
+    }
+    return pool;
+  }
 
   static std::int64_t now_ns() {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())

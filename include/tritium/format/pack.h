@@ -346,7 +346,7 @@ inline Status pack_panel_of(const StoredMatrix& w, PackFormat format, std::size_
   const std::size_t rows = std::min(kPanelRows, w.rows - first);
   const std::size_t units = F::units(w.cols);
   auto fields = std::unique_ptr<UnitFields>(new (std::nothrow) UnitFields);
-  if (fields == nullptr) return Error{Errc::out_of_memory, "not enough memory to pack"};
+  if (fields == nullptr) return Error{Errc::out_of_memory, "out of memory"};
 
   if constexpr (F::kBits != 0 && F::kGroup != 0) {
     Status moved_all;

@@ -80,8 +80,34 @@ class Session {
 
   /// Makes `prompt` the text so far and leaves the logits of what follows. Only what differs from the text before is
   /// computed. Returns how many tokens were kept.
-  /// Errors: invalid_argument (empty), out_of_range (longer than the context, both numbers named), cancelled.
+  /// Errors: invalid_argument (empty), out_of_range (longer than the context, both numbers named), cancelled; out_of_memory,
+  /// which leaves an empty text.
   Result<std::size_t> read(std::span<const std::int32_t> prompt, const GenerateOptions& options = {}) {
+    return fenced([&] { return read_prompt(prompt, options); });
+  }
+
+  /// Reads `prompt` and generates. emit(text) gets whole characters as they are made and may return false to stop.
+  /// Errors: as read(); invalid_argument (options.drafted without a draft). A full context is not an error but
+  /// Finish::context_full.
+  template <class Emit>
+  Result<GenerateStats> generate(std::span<const std::int32_t> prompt, const GenerateOptions& options, Emit&& emit) {
+    return fenced([&] { return read_and_decode(prompt, options, emit); });
+  }
+
+ private:
+  Session(const Model& model, const Tokenizer& tokenizer) : model_(&model), tokenizer_(&tokenizer) {}
+
+  /// f() as an error where memory is short; the text is then empty, since it may have been left in the middle of a step.
+  template <class F>
+  std::invoke_result_t<F> fenced(F&& f) {
+    auto result = no_throw(std::forward<F>(f));
+    if (result.ok() || result.error().code != Errc::out_of_memory) return result;
+    decoder_->only_largest(0);
+    start_clean();
+    return result;
+  }
+
+  Result<std::size_t> read_prompt(std::span<const std::int32_t> prompt, const GenerateOptions& options) {
     if (prompt.empty())
       return make_error(Errc::invalid_argument, "empty prompt", "prompt", "at least one token", "none");
     if (prompt.size() > decoder_->context()) {
@@ -112,18 +138,15 @@ class Session {
     return keep;
   }
 
-  /// Reads `prompt` and generates. emit(text) gets whole characters as they are made and may return false to stop.
-  /// Errors: as read(); invalid_argument (options.drafted without a draft). A full context is not an error but
-  /// Finish::context_full.
   template <class Emit>
-  Result<GenerateStats> generate(std::span<const std::int32_t> prompt, const GenerateOptions& options, Emit&& emit) {
+  Result<GenerateStats> read_and_decode(std::span<const std::int32_t> prompt, const GenerateOptions& options, Emit& emit) {
     GenerateStats stats;
     if (options.drafted != 0 && !draft_)
       return make_error(Errc::invalid_argument, "guesses of a draft", "drafted", "set_draft() before", "no draft");
     TRITIUM_ASSIGN(Sampler sampler, Sampler::create(options.sampler, decoder_->ops().kernels(), model_->spec.vocab));
     stats.prompt_tokens = prompt.size();
     const auto start = std::chrono::steady_clock::now();
-    auto read_result = read(prompt, options);
+    auto read_result = read_prompt(prompt, options);
     if (!read_result.ok()) {
       if (read_result.error().code != Errc::cancelled) return std::move(read_result).error();
       stats.finish = Finish::cancelled;
@@ -143,9 +166,6 @@ class Session {
     stats.decode_seconds = seconds(std::chrono::steady_clock::now() - decoding);
     return stats;
   }
-
- private:
-  Session(const Model& model, const Tokenizer& tokenizer) : model_(&model), tokenizer_(&tokenizer) {}
 
   static double seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
@@ -267,7 +287,7 @@ class Session {
         all.push_back(id);
         tokens_.clear();
         (void)decoder_->rewind(0);
-        TRITIUM_TRY(read(all));
+        TRITIUM_TRY(read_prompt(all, {}));
       }
     }
     stream.finish(text);

@@ -113,7 +113,7 @@ inline Result<Vocabulary> vocabulary_from_folder(const Checkpoint& checkpoint) {
   std::vector<std::int32_t> ends;
   if (checkpoint.config() != nullptr) TRITIUM_TRY(add_end_tokens(*checkpoint.config(), "config.json", ends));
   if (checkpoint.has_sibling("generation_config.json")) {
-    TRITIUM_ASSIGN(const Json generation, checkpoint.read_sibling_json("generation_config.json"));
+    TRITIUM_ASSIGN(const JsonTree<Json> generation, checkpoint.read_sibling_json("generation_config.json"));
     TRITIUM_TRY(add_end_tokens(generation, "generation_config.json", ends));
   }
   for (const std::int32_t id : ends) {  // a config may name ids of the padded vocabulary that the tokenizer lacks
@@ -145,7 +145,7 @@ inline Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
       return checkpoint.read_sibling("chat_template.jinja", detail::kMaxTemplateBytes);
     }
     if (!checkpoint.has_sibling("tokenizer_config.json")) return std::string();
-    TRITIUM_ASSIGN(const Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
+    TRITIUM_ASSIGN(const JsonTree<Json> config, checkpoint.read_sibling_json("tokenizer_config.json"));
     TRITIUM_ASSIGN(const JsonObject object, JsonObject::of(config, "tokenizer_config.json"));
     const Json* value = object.find("chat_template");
     if (value != nullptr && value->is_string()) return value->get<std::string>();
@@ -184,7 +184,8 @@ inline Status load_special_texts(const Checkpoint& checkpoint, const Tokenizer* 
       options.eos_token = spelling(tokenizer->eos());
     }
     if (checkpoint.gguf() != nullptr || !checkpoint.has_sibling("tokenizer_config.json")) return {};
-    TRITIUM_ASSIGN(const Json config, checkpoint.read_sibling_json("tokenizer_config.json"));
+    TRITIUM_ASSIGN(const JsonTree<Json> tree, checkpoint.read_sibling_json("tokenizer_config.json"));
+    const Json& config = tree;
     if (!config.is_object()) return {};
     for (const auto& [name, text] :
          {std::pair("bos_token", &options.bos_token), std::pair("eos_token", &options.eos_token)}) {

@@ -140,17 +140,20 @@ class Checkpoint {
   /// GGUF metadata; null for a folder.
   [[nodiscard]] const GgufFile* gguf() const { return gguf_.has_value() ? &*gguf_ : nullptr; }
   /// config.json; null for a GGUF file. JsonObject::of(*config(), "config.json") reads it with types.
-  [[nodiscard]] const Json* config() const { return gguf_.has_value() ? nullptr : &config_; }
+  [[nodiscard]] const Json* config() const { return gguf_.has_value() ? nullptr : &config_.get(); }
 
   /// Whether the folder has a regular file of this name: "tokenizer.json", "chat_template.jinja".
   [[nodiscard]] bool has_sibling(std::string_view file) const {
     if (!is_sibling_name(file)) return false;
-    const auto exists = [&]() -> Result<bool> {
-      struct stat status{};
-      return ::stat(sibling_path(file).c_str(), &status) == 0 && S_ISREG(status.st_mode);
-    };
-    const Result<bool> answer = no_throw(exists);
-    return answer.ok() && *answer;
+    // Needs no memory: where there is none, a file that exists must not look as if it did not.
+    char path[PATH_MAX];
+    if (folder_.size() + 1 + file.size() >= sizeof(path)) return false;
+    std::size_t size = folder_.copy(path, folder_.size());
+    path[size++] = '/';
+    size += file.copy(path + size, file.size());
+    path[size] = '\0';
+    struct stat status{};
+    return ::stat(path, &status) == 0 && S_ISREG(status.st_mode);
   }
   /// A file beside the model as text. Errors: invalid_argument (not a plain name), io, invalid_file (too large).
   [[nodiscard]] Result<std::string> read_sibling(std::string_view file, std::size_t max_bytes) const {
@@ -245,7 +248,7 @@ class Checkpoint {
   std::string folder_;
   std::optional<GgufFile> gguf_;
   std::optional<SafetensorsModel> safetensors_;
-  Json config_;
+  JsonTree<Json> config_;
   std::vector<TensorSource> tensors_;
   std::vector<std::uint32_t> order_;  // by name
 };

@@ -263,7 +263,9 @@ class AtomicFileWriter {
         locked = ::flock(descriptor, LOCK_EX);
       } while (locked != 0 && errno == EINTR);
       struct stat status{};
-      if (locked != 0 || (::fstat(descriptor, &status) == 0 && status.st_nlink != 0)) return {};
+      const bool examined = ::fstat(descriptor, &status) == 0;
+      if (locked != 0 || (examined && status.st_nlink != 0)) return {};
+      if (!examined) (void)::unlinkat(folder_.get(), temporary_.c_str(), 0);
       file_ = detail::Descriptor();
     }
     temporary_.clear();

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "tritium/core/json_tree.h"
 #include "tritium/core/no_throw.h"
 #include "tritium/io/byte_reader.h"
 #include "tritium/io/mapped_file.h"
@@ -69,7 +70,7 @@ class JsonBuilder {
     return false;
   }
 
-  Json& document() { return document_; }
+  Json document() { return document_.take(); }
   Error& error() { return error_; }
 
  private:
@@ -88,7 +89,7 @@ class JsonBuilder {
       return &elements.back();
     }
     Json* place = std::exchange(slot_, nullptr);
-    if (place == nullptr) place = &document_;
+    if (place == nullptr) place = &document_.get();
     *place = std::forward<Value>(value);
     return place;
   }
@@ -114,7 +115,7 @@ class JsonBuilder {
 
   std::string_view name_;
   const JsonLimits& limits_;
-  Json document_;
+  JsonTree<Json> document_;
   std::vector<Json*> open_;  // the containers that are not closed yet, outermost first
   Json* slot_ = nullptr;     // the value of the key just read
   std::size_t values_ = 0;
@@ -208,7 +209,7 @@ inline Result<Json> parse_json(std::string_view text, std::string_view name, con
     detail::JsonBuilder builder(name, limits);
     const bool ok = Json::sax_parse(text.begin(), text.end(), &builder, Json::input_format_t::json, true, false);
     if (!ok) return std::move(builder.error());
-    return std::move(builder.document());
+    return builder.document();
   });
 }
 

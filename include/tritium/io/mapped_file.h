@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <functional>
 #include <memory>
 #include <span>
@@ -294,11 +295,11 @@ class MappedFile {
   [[nodiscard]] bool is_at(std::string_view path) const {
     struct stat own{};
     struct stat other{};
-    const Result<bool> same = no_throw([&]() -> Result<bool> {
-      return descriptor_.valid() && ::fstat(descriptor_.get(), &own) == 0 &&
-             ::stat(std::string(path).c_str(), &other) == 0 && own.st_dev == other.st_dev && own.st_ino == other.st_ino;
-    });
-    return same.ok() && *same;
+    char name[PATH_MAX];  // needs no memory: where there is none, the answer must be right too
+    if (path.size() >= sizeof(name)) return false;
+    name[path.copy(name, path.size())] = '\0';
+    return descriptor_.valid() && ::fstat(descriptor_.get(), &own) == 0 && ::stat(name, &other) == 0 &&
+           own.st_dev == other.st_dev && own.st_ino == other.st_ino;
   }
 
  private:

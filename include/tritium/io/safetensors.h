@@ -663,7 +663,7 @@ class SafetensorsModel {
   /// Exactly the tensors of the weight map, each from the shard that the map names.
   Status open_shards(const std::string& base, const SafetensorsOptions& options) {
     const std::string index_path = base + kIndex;
-    TRITIUM_ASSIGN(const Json index, read_json_file(index_path));
+    TRITIUM_ASSIGN(const JsonTree<Json> index, read_json_file(index_path));
     TRITIUM_ASSIGN(const JsonObject root, JsonObject::of(index, index_path));
     TRITIUM_ASSIGN(const JsonObject map, root.get_object("weight_map"));
     if (map.value().size() > kSafetensorsMaxEntries) {

@@ -197,29 +197,23 @@ class Decoder {
   /// Runs `tokens` at the next positions and writes logits: vocab floats for each row that has them.
   /// Errors: out_of_range (ids, batch, context), out_of_memory, invalid_file (logits or embeddings that are not finite).
   Status forward(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {
-    TRITIUM_TRY(check(tokens));
-    TRITIUM_TRY(make_room(tokens.size()));
-    for (std::size_t r = 0; r < tokens.size(); ++r) places_[r] = {&at_->cache, at_->position + r};
-    return run(tokens, wanted, logits);
+    return no_throw([&]() -> Status {
+      TRITIUM_TRY(check(tokens));
+      TRITIUM_TRY(make_room(tokens.size()));
+      for (std::size_t r = 0; r < tokens.size(); ++r) places_[r] = {&at_->cache, at_->position + r};
+      return run(tokens, wanted, logits);
+    });
   }
 
   /// Runs one token of each of several sequences, whatever their lengths, in one pass over the weights, and writes their
   /// logits: vocab floats a step. The bits are those of forward() for each alone.
   /// Errors: as forward(); invalid_argument (a sequence that is not there, or twice).
   Status forward_each(std::span<const Step> steps, float* logits) {
-    step_tokens_.clear();
     Sequence* const selected = at_;
-    Status status = check_steps(steps);
-    for (std::size_t i = 0; i < steps.size() && status.ok(); ++i) {
-      select(steps[i].sequence);
-      step_tokens_.push_back(steps[i].token);
-      places_[i] = {&at_->cache, at_->position};
-      status = check({&steps[i].token, 1});
-      if (status.ok()) status = make_room(1);
-    }
+    Status status = no_throw([&]() -> Status { return place_each(steps); });
     at_ = selected;
     TRITIUM_TRY(std::move(status));
-    return run(step_tokens_, Logits::all, logits);
+    return no_throw([&]() -> Status { return run(step_tokens_, Logits::all, logits); });
   }
 
  private:
@@ -235,6 +229,20 @@ class Decoder {
   explicit Decoder(const Model& model) : model_(model) {}
 
   // --- the forward pass --------------------------------------------------------------------------------------------------
+
+  /// Gives every step its place, with its sequence selected.
+  Status place_each(std::span<const Step> steps) {
+    step_tokens_.clear();
+    TRITIUM_TRY(check_steps(steps));
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      select(steps[i].sequence);
+      step_tokens_.push_back(steps[i].token);
+      places_[i] = {&at_->cache, at_->position};
+      TRITIUM_TRY(check({&steps[i].token, 1}));
+      TRITIUM_TRY(make_room(1));
+    }
+    return {};
+  }
 
   /// The rows of a batch, which stand at places_, through all layers.
   Status run(std::span<const std::int32_t> tokens, Logits wanted, float* logits) {

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "tritium/core/json_tree.h"
 #include "tritium/core/no_throw.h"
 #include "tritium/core/status.h"
 #include "tritium/text/jinja.h"
@@ -178,12 +179,15 @@ class ChatTemplate {
       static const std::vector<std::string_view> roles = {"system", "user",     "assistant", "tool",  "developer",
                                                           "model",  "function", "ipython",   "tools", "documents"};
       jinja::Trust trust{{"add_generation_prompt"}, roles};
-      Json variables = Json::object();
-      TRITIUM_ASSIGN(variables["messages"], normalized(messages));
-      variables["tools"] = options.tools;
-      variables["documents"] = options.documents;
-      variables["add_generation_prompt"] = options.add_generation_prompt;
+      JsonTree<Json> tree(Json(Json::value_t::object));
+      Json& variables = tree.get();
       const bool extra = !options.variables.is_null();
+      reserve_members(variables, 6 + (extra ? options.variables.size() : 0));
+      Json& list = variables["messages"];
+      TRITIUM_ASSIGN(list, normalized(messages));
+      copy_into(options.tools, variables["tools"]);
+      copy_into(options.documents, variables["documents"]);
+      variables["add_generation_prompt"] = options.add_generation_prompt;
       if (extra && !options.variables.is_object()) {
         return make_error(Errc::invalid_argument, "the further variables of a chat template have the wrong shape",
                           "RenderOptions::variables", "an object", options.variables.type_name());
@@ -200,7 +204,7 @@ class ChatTemplate {
             return make_error(Errc::invalid_argument, "a further variable has a name that is taken",
                               "RenderOptions::variables", "another name", jinja::one_line(name));
           }
-          variables[name] = value;
+          copy_into(value, variables[name]);
         }
       }
       return template_.render(variables, trust, options.limits, options.clock);
@@ -215,7 +219,9 @@ class ChatTemplate {
     };
     if (!messages.is_array()) return bad("messages", "an array", messages.type_name());
     if (messages.empty()) return bad("messages", "at least one message", "none");
-    Json out = Json::array();
+    JsonTree<Json> tree(Json(Json::value_t::array));
+    Json& out = tree.get();
+    out.get_ref<Json::array_t&>().reserve(messages.size());  // so that adding one cannot fail
     for (const Json& message : messages) {
       const std::string where = "message " + std::to_string(out.size());
       if (!message.is_object()) return bad(where, "an object", message.type_name());
@@ -224,15 +230,17 @@ class ChatTemplate {
         const auto member = message.find(name);
         if (reasoning == nullptr && member != message.end() && !member->is_null()) reasoning = &*member;
       }
-      Json kept = Json::object();
-      if (reasoning != nullptr) kept["thinking"] = *reasoning;
+      JsonTree<Json> members(Json(Json::value_t::object));
+      Json& kept = members.get();
+      reserve_members(kept, message.size() + 2);
+      if (reasoning != nullptr) copy_into(*reasoning, kept["thinking"]);
       for (const auto& [name, value] : message.get_ref<const Json::object_t&>()) {
-        if (!value.is_null()) kept[name] = value;
+        if (!value.is_null()) copy_into(value, kept[name]);
       }
-      if (reasoning != nullptr) kept["reasoning_content"] = *reasoning;
-      out.push_back(std::move(kept));
+      if (reasoning != nullptr) copy_into(*reasoning, kept["reasoning_content"]);
+      out.push_back(members.take());
     }
-    return out;
+    return tree.take();
   }
 
   std::string source_;

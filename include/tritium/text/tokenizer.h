@@ -11,6 +11,7 @@
 #include <span>
 #include <variant>
 
+#include "tritium/core/no_throw.h"
 #include "tritium/text/sentencepiece.h"
 
 TRITIUM_NAMESPACE_BEGIN
@@ -180,38 +181,24 @@ class Tokenizer {
   /// Builds the tables. The vocabulary's strings are copied: nothing of it is needed afterwards.
   /// Errors: invalid_file with the token, merge or field that is wrong; unsupported with the step that is not known.
   static Result<Tokenizer> create(const Vocabulary& vocabulary) {
-#if defined(__cpp_exceptions)
-    try {
-      return build(vocabulary);
-    } catch (const std::bad_alloc&) {
-      return Error{Errc::out_of_memory, "not enough memory for the tokenizer"};
-    }
-#else
-    return build(vocabulary);
-#endif
+    return no_throw([&] { return build(vocabulary); });
   }
 
   /// The ids of `text`, any bytes. Bytes that are not UTF-8 become byte tokens, each on its own.
   /// Errors: invalid_argument where the vocabulary has no token for a character or byte.
   Result<std::vector<std::int32_t>> encode(std::string_view text, const EncodeOptions& options = {}) const {
-#if defined(__cpp_exceptions)
-    try {
-      return run_encode(text, options);
-    } catch (const std::bad_alloc&) {
-      return Error{Errc::out_of_memory, "not enough memory to tokenize the text"};
-    }
-#else
-    return run_encode(text, options);
-#endif
+    return no_throw([&] { return run_encode(text, options); });
   }
 
   /// The bytes that `ids` stand for; nothing is added. Errors: out_of_range for an id that is not in the vocabulary.
   Result<std::string> decode(std::span<const std::int32_t> ids, const DecodeOptions& options = {}) const {
-    std::string text;
-    TRITIUM_ASSIGN(const std::span<const std::int32_t> kept, trim_added(ids, options));
-    std::size_t strip = options.at_start ? strip_spaces_ : 0;
-    for (const std::int32_t id : kept) append_piece(id, options.special, strip, text);
-    return text;
+    return no_throw([&]() -> Result<std::string> {
+      std::string text;
+      TRITIUM_ASSIGN(const std::span<const std::int32_t> kept, trim_added(ids, options));
+      std::size_t strip = options.at_start ? strip_spaces_ : 0;
+      for (const std::int32_t id : kept) append_piece(id, options.special, strip, text);
+      return text;
+    });
   }
 
   [[nodiscard]] std::size_t size() const { return index_.spellings.size(); }  ///< Ids, from 0 on.

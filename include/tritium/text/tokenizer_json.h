@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tritium/core/json_tree.h"
 #include "tritium/text/vocabulary.h"
 
 TRITIUM_NAMESPACE_BEGIN
@@ -35,6 +36,8 @@ class TokenizerJsonSax final : public Json::json_sax_t {
   };
 
   explicit TokenizerJsonSax(StringArena& arena, bool stream_model) : arena_(arena), stream_model_(stream_model) {}
+
+  ~TokenizerJsonSax() override { take_apart(root); }
 
   Json root;
   std::vector<Entry> entries;     // model.vocab
@@ -154,9 +157,15 @@ class TokenizerJsonSax final : public Json::json_sax_t {
   }
   bool value(Json v) {
     if (++values_ > kMaxJsonValues) return fail("more than " + std::to_string(kMaxJsonValues) + " values");
-    if (stack_.empty()) root = std::move(v);
-    else if (stack_.back()->is_array()) stack_.back()->push_back(std::move(v));
-    else (*stack_.back())[key_] = std::move(v);
+    if (stack_.empty()) {
+      root = std::move(v);
+    } else if (stack_.back()->is_array()) {
+      stack_.back()->push_back(std::move(v));
+    } else {
+      Json& place = (*stack_.back())[key_];
+      take_apart(place);  // of a key given twice the last counts
+      place = std::move(v);
+    }
     return true;
   }
   bool open(Json container) {
@@ -781,7 +790,7 @@ inline Result<Vocabulary> read_tokenizer_json(std::string_view text, std::string
   if (!v.prefix.empty() && v.prefix.front() >= 0 && static_cast<std::size_t>(v.prefix.front()) < v.tokens.size())
     v.bos = v.prefix.front();
   if (!config_text.empty()) {
-    TRITIUM_ASSIGN(const Json config, parse_limited_json(config_text, "tokenizer_config.json"));
+    TRITIUM_ASSIGN(const JsonTree<Json> config, parse_limited_json(config_text, "tokenizer_config.json"));
     TRITIUM_TRY(apply_tokenizer_config(TextJson(config, "tokenizer_config.json"), v));
   }
   find_end_tokens(v, false);
@@ -797,7 +806,7 @@ inline Result<Vocabulary> vocabulary_from_tokenizer_json(std::string_view text, 
   try {
     return detail::read_tokenizer_json(text, config_text);
   } catch (const std::bad_alloc&) {
-    return Error{Errc::out_of_memory, "not enough memory for tokenizer.json"};
+    return Error{Errc::out_of_memory, "out of memory"};
   } catch (const std::exception& failure) {
     return make_error(Errc::invalid_file, "tokenizer.json cannot be read", escape_control(failure.what(), 200));
   }

@@ -208,19 +208,21 @@ inline Result<Vocabulary> read_tokenizer_model(std::string_view file, std::strin
 
   const std::size_t known = v.tokens.size();
   if (!added_text.empty()) {
-    TRITIUM_ASSIGN(const Json added, parse_limited_json(added_text, "added_tokens.json"));
+    TRITIUM_ASSIGN(const JsonTree<Json> added_tree, parse_limited_json(added_text, "added_tokens.json"));
+    const Json& added = added_tree;
     if (!added.is_object()) {
       return make_error(Errc::invalid_file, "file cannot be used", "added_tokens.json", "an object",
                         std::string(added.type_name()));
     }
     for (const auto& item : added.items()) {
       TRITIUM_ASSIGN(const std::int32_t id, token_id_of(item.value(), "added_tokens.json"));
-      const Json token{{"content", item.key()}};
+      JsonTree<Json> token{Json(Json::value_t::object)};
+      token.get()["content"] = item.key();
       TRITIUM_TRY(add_token(v, TextJson(token, "added_tokens.json"), id, known + added.size(), true));
     }
   }
   if (!config_text.empty()) {
-    TRITIUM_ASSIGN(const Json config, parse_limited_json(config_text, "tokenizer_config.json"));
+    TRITIUM_ASSIGN(const JsonTree<Json> config, parse_limited_json(config_text, "tokenizer_config.json"));
     const TextJson object(config, "tokenizer_config.json");
     if (const Json* added = object.find("added_tokens_decoder"); added != nullptr && added->is_object()) {
       for (const auto& item : added->items()) {
@@ -251,7 +253,7 @@ inline Result<Vocabulary> vocabulary_from_tokenizer_model(std::string_view file,
   try {
     return detail::read_tokenizer_model(file, config_text, added_tokens_text);
   } catch (const std::bad_alloc&) {
-    return Error{Errc::out_of_memory, "not enough memory for tokenizer.model"};
+    return Error{Errc::out_of_memory, "out of memory"};
   } catch (const std::exception& failure) {
     return make_error(Errc::invalid_file, "tokenizer.model cannot be read", escape_control(failure.what(), 200));
   }

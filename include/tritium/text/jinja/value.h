@@ -242,15 +242,15 @@ class Heap {
   void release(Object* o) {
     if (tearing_down_ || o->dying) return;
     o->dying = true;
-    doomed_.push_back(o);
+    if (o->newer != nullptr) o->newer->older = o->older;
+    else first_ = o->older;
+    if (o->older != nullptr) o->older->newer = o->newer;
+    o->older = std::exchange(doomed_, o);  // a list through the objects: letting go needs no memory
     if (burying_) return;
     burying_ = true;  // one loop for the whole chain of objects that die with this one: no recursion
-    while (!doomed_.empty()) {
-      Object* dead = doomed_.back();
-      doomed_.pop_back();
-      if (dead->newer != nullptr) dead->newer->older = dead->older;
-      else first_ = dead->older;
-      if (dead->older != nullptr) dead->older->newer = dead->newer;
+    while (doomed_ != nullptr) {
+      Object* dead = doomed_;
+      doomed_ = dead->older;
       shrink(dead->bytes);
       delete dead;
     }
@@ -300,7 +300,7 @@ class Heap {
   bool tearing_down_ = false;
   bool burying_ = false;
   Object* first_ = nullptr;
-  std::vector<Object*> doomed_;
+  Object* doomed_ = nullptr;  // what is about to be deleted, linked by `older`
   std::array<Value, 256> single_;  // [user * 128 + byte]
 };
 
