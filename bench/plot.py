@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws the roofline of a machine with every measured kernel on it, from tritium_bench's JSON.
 
-    build/release/bin/tritium_bench --benchmark_filter='(matmul|stream)/.*' --benchmark_out=run.json --benchmark_out_format=json
+    bench/table.py --threads 1 --json run.json
     bench/plot.py run.json docs/roofline.svg
 
 x: operations for each byte of packed weights that is read (2 m / bytes a weight). y: TOPS. The slanted roof is the best
@@ -35,7 +35,7 @@ def main():
     seen = set()
     for row in data["benchmarks"]:
         match = NAME.match(row["name"])
-        if not match or row.get("error_occurred") or match[2] not in SHOWN or row.get("run_type") == "aggregate":
+        if not match or row.get("error_occurred") or match[2] not in SHOWN or row.get("aggregate_name", "median") != "median":
             continue
         tops = row["TOPS"]
         intensity = tops * 1e12 / (row["bytes_per_second"])

@@ -83,11 +83,12 @@ class Attention {
         std::memcpy(to, many_.data() + (r * l.n_heads + h) * stride_, l.head_dim * sizeof(float));
         continue;
       }
-      float max = kLeast;
-      float sum = 0;
-      std::memset(to, 0, l.head_dim * sizeof(float));
       const Range live = segments_of(position(r));
-      for (std::size_t s = live.begin; s < live.end; ++s) {
+      const std::size_t first = partial_index(r, h, 0);
+      float max = partial_max_[first];
+      float sum = partial_sum_[first];
+      std::memcpy(to, partial_out_.data() + first * stride_, l.head_dim * sizeof(float));
+      for (std::size_t s = live.begin + 1; s < live.end; ++s) {
         const std::size_t i = partial_index(r, h, s - live.begin);
         kernels.attention_merge(&max, &sum, to, partial_max_[i], partial_sum_[i], partial_out_.data() + i * stride_,
                                 l.head_dim);
@@ -99,7 +100,6 @@ class Attention {
  private:
   static constexpr std::size_t kFewRows = 8;
   static constexpr std::size_t kBlockQueries = 48;
-  static constexpr float kLeast = -1e30f;
 
   Status reserve_segments(std::size_t segments) {
     const std::size_t few = few_rows_ * max_heads_ * segments;
@@ -236,11 +236,7 @@ class Attention {
           return many_.data() + (r * l.n_heads + query_head(kv_head, g)) * stride_;
         };
         float running_max[kBlockQueries];
-        float running_sum[kBlockQueries] = {};
-        for (float& m : running_max) m = kLeast;
-        for (std::size_t r = first_row; r < last_row; ++r) {
-          for (std::size_t h = 0; h < n_heads; ++h) std::memset(result(r, first_head + h), 0, stride_ * sizeof(float));
-        }
+        float running_sum[kBlockQueries];
         const Range all = segments_of_rows(first_row, last_row);
         for (std::size_t s = all.begin; s < all.end; ++s) {
           std::size_t n = 0;
@@ -250,16 +246,18 @@ class Attention {
             if (s < live.begin || s >= live.end) continue;
             for (std::size_t h = 0; h < n_heads; ++h) {
               AttentionQuery q = query(r, query_head(kv_head, first_head + h));
-              q.out = out + n * stride_;
-              q.max = maxima + n;
-              q.sum = sums + n;
               slot[n] = (r - first_row) * n_heads + h;
+              const bool is_first = s == live.begin;  // with nothing before it to be merged with
+              q.out = is_first ? result(r, first_head + h) : out + n * stride_;
+              q.max = is_first ? &running_max[slot[n]] : maxima + n;
+              q.sum = is_first ? &running_sum[slot[n]] : sums + n;
               queries[n++] = q;
             }
           }
           run_segment(workspace, first_row, kv_head, s, queries, n);
           for (std::size_t i = 0; i < n; ++i) {
             float* to = result(first_row + slot[i] / n_heads, first_head + slot[i] % n_heads);
+            if (queries[i].out == to) continue;
             kernels.attention_merge(&running_max[slot[i]], &running_sum[slot[i]], to, maxima[i], sums[i],
                                     out + i * stride_, l.head_dim);
           }
