@@ -60,8 +60,11 @@ template <class J>
 class JsonTree {
  public:
   JsonTree() = default;
+  /// Takes the value over; so do moves.
   JsonTree(J value) noexcept : value_(std::move(value)) {}  // NOLINT: implicit on purpose
+  /// Leaves `other` a value that needs no memory.
   JsonTree(JsonTree&& other) noexcept : value_(std::move(other.value_)) {}
+  /// Exchanges the values: `other` takes this one's apart.
   JsonTree& operator=(JsonTree&& other) noexcept {
     std::swap(value_, other.value_);
     return *this;
@@ -70,9 +73,13 @@ class JsonTree {
   JsonTree& operator=(const JsonTree&) = delete;
   ~JsonTree() { take_apart(value_); }
 
+  /// The value.
   operator const J&() const { return value_; }  // NOLINT: implicit on purpose
+  /// The value.
   [[nodiscard]] const J& get() const { return value_; }
+  /// The value, to be changed.
   [[nodiscard]] J& get() { return value_; }
+  /// The value, which its new owner has to take apart.
   [[nodiscard]] J take() { return std::move(value_); }
 
  private:

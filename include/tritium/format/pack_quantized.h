@@ -15,8 +15,8 @@ struct QuantizedMatrix {
   const std::int8_t* values = nullptr;  ///< (rows, cols); see pack() for what a format can hold
   const float* scales = nullptr;        ///< (rows, ceil(cols / group)), or (rows) for formats with a scale a row
   const float* mins = nullptr;          ///< as scales, where the format has a minimum; else null
-  std::size_t rows = 0;
-  std::size_t cols = 0;
+  std::size_t rows = 0;                 ///< outputs
+  std::size_t cols = 0;                 ///< inputs
 };
 
 namespace detail {
