@@ -80,12 +80,13 @@ def main():
             rows, _ = run(f"^cache/{name.replace('.', chr(92) + '.')}/m:1/", 1, tier)
             print(f"{name:14}{rows[f'cache/{name}/m:1/threads:1']['weights/cycle']:8.1f}", flush=True)
     print()
-    for name, b in run(ROWS, 1)[0].items():
+    for name, b in run(ROWS, threads)[0].items():
         rate = f"{b['bytes_per_second'] / 1e9:8.2f} GB/s" if "bytes_per_second" in b else ""
         print(f"{name:44}{b['real_time']:12.1f} {b['time_unit']}{rate}")
     if options.json and contexts:
         limits = [k for k in contexts[0] if k.startswith("read_gb_per_s") or k in ("dot_peak_tops", "clock_ghz")]
-        context = dict(contexts[0], **{k: f"{statistics.median(float(c[k]) for c in contexts):.3f}" for k in limits})
+        context = {k: v for k, v in contexts[0].items() if k not in ("executable", "host_name", "load_avg")}
+        context.update({k: f"{statistics.median(float(c[k]) for c in contexts):.3f}" for k in limits})
         options.json.write_text(json.dumps({"context": context, "benchmarks": kept}, indent=1) + "\n")
 
 

@@ -27,6 +27,9 @@ compile() {                            # what, file, flags...
 "$compiler" --version | head -1 | tee "$work/out"
 compile "tritium/tritium.h, headers alone, one format" "$work/readme.cc" -march=native
 compile "tritium/tritium.h, kernels linked" "$source/tests/consume/installed/engine.cc" -DTRITIUM_DISPATCH=1
-compile "tritium/model.h, kernels linked" "$source/tests/consume/text/generate.cc" -DTRITIUM_DISPATCH=1 \
-  -DPCRE2_CODE_UNIT_WIDTH=8 -DUTF8PROC_STATIC
+for loaders in 1 0; do
+  what=$([ "$loaders" = 1 ] && echo "tritium::model linked" || echo "kernels linked")
+  compile "tritium/model.h, $what" "$source/tests/consume/text/generate.cc" -DTRITIUM_DISPATCH=1 -DTRITIUM_LOADERS="$loaders" \
+    -DPCRE2_CODE_UNIT_WIDTH=8 -DUTF8PROC_STATIC
+done
 cp "$work/out" "$out"

@@ -34,6 +34,19 @@
 #define TRITIUM_DISPATCH 0
 #endif
 
+// 0: functions that open and load are inline. 1: they are declared, and the compiled library tritium::model defines them, which
+// spares a program over tritium/model.h two thirds of its compile time. 2: that library's own file.
+#ifndef TRITIUM_LOADERS
+/// 1: functions that open and load are declared only, and compiled in tritium::model.
+#define TRITIUM_LOADERS 0
+#endif
+#if TRITIUM_LOADERS
+#define TRITIUM_LOADER
+#else
+/// Before a function that tritium::model may define: `inline` where it does not.
+#define TRITIUM_LOADER inline
+#endif
+
 // Preconditions are real checks in debug and test builds.
 #ifndef TRITIUM_CHECKS
 #ifdef NDEBUG

@@ -11,10 +11,13 @@
 
 #include "tritium/io/checkpoint.h"
 #include "tritium/text/chat_template.h"
-#include "tritium/text/gguf_vocabulary.h"
 #include "tritium/text/tokenizer.h"
+#include "tritium/text/vocabulary.h"
+#if TRITIUM_LOADERS != 1
+#include "tritium/text/gguf_vocabulary.h"
 #include "tritium/text/tokenizer_json.h"
 #include "tritium/text/tokenizer_model.h"
+#endif
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -22,6 +25,48 @@ namespace detail {
 
 inline constexpr std::size_t kMaxTokenizerBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxTemplateBytes = std::size_t{1} << 20;
+
+TRITIUM_LOADER Result<Vocabulary> vocabulary_from_folder(const Checkpoint& checkpoint);
+
+}  // namespace detail
+
+/// The tokenizer of a checkpoint. Works on vocabulary-only GGUF files too.
+/// Errors: invalid_file, unsupported (naming the step that is not known), io.
+TRITIUM_LOADER Result<Tokenizer> load_tokenizer(const Checkpoint& checkpoint);
+
+/// The text of the model's own chat template; empty when it has none. Errors: invalid_file, io.
+TRITIUM_LOADER Result<std::string> chat_template_source(const Checkpoint& checkpoint);
+
+/// The model's own chat template, or nothing. Errors: unsupported or invalid_file for a template that does not parse.
+TRITIUM_LOADER Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& checkpoint);
+
+/// bos_token and eos_token as the template sees them: what tokenizer_config.json names, else the tokenizer's, which may be
+/// null. Errors: invalid_file, io.
+TRITIUM_LOADER Status load_special_texts(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                                         RenderOptions& options);
+
+/// The ids of a rendered conversation. What the template wrote may hold control tokens; what users wrote may not: text that
+/// spells one stays text. The template writes BOS itself where its model wants one.
+inline Result<std::vector<std::int32_t>> encode_conversation(const Tokenizer& tokenizer,
+                                                             std::span<const jinja::Segment> segments) {
+  return no_throw([&]() -> Result<std::vector<std::int32_t>> {
+    std::string text;
+    std::vector<TextRange> users;
+    for (const jinja::Segment& segment : segments) {
+      if (!segment.from_template && !segment.text.empty())
+        users.push_back({text.size(), text.size() + segment.text.size()});
+      text += segment.text;
+    }
+    EncodeOptions options;
+    options.add_special = false;
+    options.plain = users;
+    return tokenizer.encode(text, options);
+  });
+}
+
+#if TRITIUM_LOADERS != 1
+
+namespace detail {
 
 inline Result<Tokenizer> tokenizer_from_gguf(const GgufFile& file) {
   GgufTokenizer source;
@@ -92,7 +137,7 @@ inline Status add_end_tokens(const Json& config, std::string_view where, std::ve
 }
 
 /// The vocabulary of a safetensors folder. Its views point into strings that it owns.
-inline Result<Vocabulary> vocabulary_from_folder(const Checkpoint& checkpoint) {
+TRITIUM_LOADER Result<Vocabulary> vocabulary_from_folder(const Checkpoint& checkpoint) {
   const auto sibling = [&](std::string_view file) -> Result<std::string> {
     if (!checkpoint.has_sibling(file)) return std::string();
     return checkpoint.read_sibling(file, kMaxTokenizerBytes);
@@ -124,9 +169,7 @@ inline Result<Vocabulary> vocabulary_from_folder(const Checkpoint& checkpoint) {
 
 }  // namespace detail
 
-/// The tokenizer of a checkpoint. Works on vocabulary-only GGUF files too.
-/// Errors: invalid_file, unsupported (naming the step that is not known), io.
-inline Result<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
+TRITIUM_LOADER Result<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
   return no_throw([&]() -> Result<Tokenizer> {
     if (checkpoint.gguf() != nullptr) return detail::tokenizer_from_gguf(*checkpoint.gguf());
     TRITIUM_ASSIGN(const Vocabulary vocabulary, detail::vocabulary_from_folder(checkpoint));
@@ -134,8 +177,7 @@ inline Result<Tokenizer> load_tokenizer(const Checkpoint& checkpoint) {
   });
 }
 
-/// The text of the model's own chat template; empty when it has none. Errors: invalid_file, io.
-inline Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
+TRITIUM_LOADER Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
   return no_throw([&]() -> Result<std::string> {
     if (const GgufFile* file = checkpoint.gguf(); file != nullptr) {
       TRITIUM_ASSIGN(const std::string_view text, file->get_or<std::string_view>("tokenizer.chat_template", {}));
@@ -162,8 +204,7 @@ inline Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
   });
 }
 
-/// The model's own chat template, or nothing. Errors: unsupported or invalid_file for a template that does not parse.
-inline Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& checkpoint) {
+TRITIUM_LOADER Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& checkpoint) {
   return no_throw([&]() -> Result<std::optional<ChatTemplate>> {
     TRITIUM_ASSIGN(std::string source, chat_template_source(checkpoint));
     if (source.empty()) return std::optional<ChatTemplate>();
@@ -172,9 +213,8 @@ inline Result<std::optional<ChatTemplate>> load_chat_template(const Checkpoint& 
   });
 }
 
-/// bos_token and eos_token as the template sees them: what tokenizer_config.json names, else the tokenizer's, which may be
-/// null. Errors: invalid_file, io.
-inline Status load_special_texts(const Checkpoint& checkpoint, const Tokenizer* tokenizer, RenderOptions& options) {
+TRITIUM_LOADER Status load_special_texts(const Checkpoint& checkpoint, const Tokenizer* tokenizer,
+                                         RenderOptions& options) {
   const auto spelling = [&](std::int32_t id) {
     return id == kNoToken ? std::string() : std::string(tokenizer->spelling(id));
   };
@@ -200,23 +240,6 @@ inline Status load_special_texts(const Checkpoint& checkpoint, const Tokenizer* 
   });
 }
 
-/// The ids of a rendered conversation. What the template wrote may hold control tokens; what users wrote may not: text that
-/// spells one stays text. The template writes BOS itself where its model wants one.
-inline Result<std::vector<std::int32_t>> encode_conversation(const Tokenizer& tokenizer,
-                                                             std::span<const jinja::Segment> segments) {
-  return no_throw([&]() -> Result<std::vector<std::int32_t>> {
-    std::string text;
-    std::vector<TextRange> users;
-    for (const jinja::Segment& segment : segments) {
-      if (!segment.from_template && !segment.text.empty())
-        users.push_back({text.size(), text.size() + segment.text.size()});
-      text += segment.text;
-    }
-    EncodeOptions options;
-    options.add_special = false;
-    options.plain = users;
-    return tokenizer.encode(text, options);
-  });
-}
+#endif
 
 TRITIUM_NAMESPACE_END

@@ -65,21 +65,7 @@ class Checkpoint {
   /// Errors: as GgufFile::open, SafetensorsModel::open and read_json_file.
   static Result<Checkpoint> open(std::string_view path) { return open(path, Options()); }
   /// The same with other options.
-  static Result<Checkpoint> open(std::string_view path, const Options& options) {
-    return no_throw([&]() -> Result<Checkpoint> {
-      TRITIUM_TRY(detail::check_path(path));
-      Checkpoint checkpoint;
-      checkpoint.path_ = path;
-      struct stat status{};
-      const bool is_folder = ::stat(checkpoint.path_.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-      if (is_folder) {
-        TRITIUM_TRY(checkpoint.open_folder(options));
-      } else {
-        TRITIUM_TRY(checkpoint.open_gguf(options));
-      }
-      return checkpoint;
-    });
-  }
+  static Result<Checkpoint> open(std::string_view path, const Options& options);
 
   [[nodiscard]] Kind kind() const { return gguf_.has_value() ? Kind::gguf : Kind::safetensors; }  ///< Which kind it is.
   [[nodiscard]] std::string_view path() const { return path_; }  ///< The path that was opened.
@@ -252,5 +238,23 @@ class Checkpoint {
   std::vector<TensorSource> tensors_;
   std::vector<std::uint32_t> order_;  // by name
 };
+
+#if TRITIUM_LOADERS != 1
+TRITIUM_LOADER Result<Checkpoint> Checkpoint::open(std::string_view path, const Options& options) {
+  return no_throw([&]() -> Result<Checkpoint> {
+    TRITIUM_TRY(detail::check_path(path));
+    Checkpoint checkpoint;
+    checkpoint.path_ = path;
+    struct stat status{};
+    const bool is_folder = ::stat(checkpoint.path_.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+    if (is_folder) {
+      TRITIUM_TRY(checkpoint.open_folder(options));
+    } else {
+      TRITIUM_TRY(checkpoint.open_gguf(options));
+    }
+    return checkpoint;
+  });
+}
+#endif
 
 TRITIUM_NAMESPACE_END

@@ -12,18 +12,39 @@
 #include <memory>
 #include <span>
 
-#include "tritium/format/pack.h"
-#include "tritium/format/ternary_quantize.h"
+#include "tritium/io/checkpoint.h"
 #include "tritium/model/decoder.h"
-#include "tritium/model/families.h"
 #include "tritium/model/load_options.h"
 #include "tritium/model/packed_cache.h"
+#if TRITIUM_LOADERS != 1
+#include "tritium/format/pack.h"
+#include "tritium/format/ternary_quantize.h"
+#include "tritium/model/families.h"
 #include "tritium/ops/selftest.h"
+#endif
 
 TRITIUM_NAMESPACE_BEGIN
 
 /// What the panels of a checkpoint depend on. Errors: io, out_of_memory.
-inline Result<PackedOrigin> packed_origin(const Checkpoint& checkpoint, const LoadOptions& options) {
+TRITIUM_LOADER Result<PackedOrigin> packed_origin(const Checkpoint& checkpoint, const LoadOptions& options);
+
+/// Keeps what `record` got while `checkpoint` was loaded with `options`; the loaded model must still be there.
+/// Errors: invalid_argument (the output is the checkpoint), io, cancelled.
+TRITIUM_LOADER Status write_packed_cache(std::string_view path, const Checkpoint& checkpoint,
+                                         const LoadOptions& options, const PackedRecord& record,
+                                         const std::function<bool()>& cancelled = {});
+
+/// Loads and packs a model. The checkpoint is not needed afterwards, but its files are: token embeddings that are not the
+/// head too and per-layer embeddings are read from the mapping, which the model keeps alive. Such a file may be replaced or
+/// deleted but not written into or made shorter; EmbeddingTable::of_rows() says what happens then, model.weights'
+/// check_unchanged() whether it did, and Checkpoint::Options{FileAccess::read} makes the model independent of its files.
+/// Threads: packing shares the executor. Errors: unsupported, invalid_file, out_of_memory, io.
+TRITIUM_LOADER Result<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint, const LoadOptions& options,
+                                                         const Executor& executor);
+
+#if TRITIUM_LOADERS != 1
+
+TRITIUM_LOADER Result<PackedOrigin> packed_origin(const Checkpoint& checkpoint, const LoadOptions& options) {
   return no_throw([&]() -> Result<PackedOrigin> {
     PackedOrigin origin{{}, options.weights, options.head, options.exact, options.rotate};
     TRITIUM_ASSIGN(origin.files, detail::packed_sources(checkpoint));
@@ -31,10 +52,9 @@ inline Result<PackedOrigin> packed_origin(const Checkpoint& checkpoint, const Lo
   });
 }
 
-/// Keeps what `record` got while `checkpoint` was loaded with `options`; the loaded model must still be there.
-/// Errors: invalid_argument (the output is the checkpoint), io, cancelled.
-inline Status write_packed_cache(std::string_view path, const Checkpoint& checkpoint, const LoadOptions& options,
-                                 const PackedRecord& record, const std::function<bool()>& cancelled = {}) {
+TRITIUM_LOADER Status write_packed_cache(std::string_view path, const Checkpoint& checkpoint,
+                                         const LoadOptions& options, const PackedRecord& record,
+                                         const std::function<bool()>& cancelled) {
   return no_throw([&]() -> Status {
     if (checkpoint.is_read_from(path)) {
       return make_error(Errc::invalid_argument, "the output is the input", printable_path(path), "another file",
@@ -1133,17 +1153,14 @@ class Loader {
 
 }  // namespace detail
 
-/// Loads and packs a model. The checkpoint is not needed afterwards, but its files are: token embeddings that are not the
-/// head too and per-layer embeddings are read from the mapping, which the model keeps alive. Such a file may be replaced or
-/// deleted but not written into or made shorter; EmbeddingTable::of_rows() says what happens then, model.weights'
-/// check_unchanged() whether it did, and Checkpoint::Options{FileAccess::read} makes the model independent of its files.
-/// Threads: packing shares the executor. Errors: unsupported, invalid_file, out_of_memory, io.
-inline Result<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint, const LoadOptions& options,
-                                                 const Executor& executor) {
+TRITIUM_LOADER Result<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint, const LoadOptions& options,
+                                                         const Executor& executor) {
   return no_throw([&]() -> Result<std::unique_ptr<Model>> {
     TRITIUM_ASSIGN(const Family* family, find_family(checkpoint));
     return detail::Loader(checkpoint, *family, options, executor).load();
   });
 }
+
+#endif
 
 TRITIUM_NAMESPACE_END

@@ -3,17 +3,28 @@
 #pragma once
 
 #include "tritium/model/encoder_decoder.h"
+#include "tritium/model/families/encoder_decoder_family.h"
+#include "tritium/model/load.h"
+#if TRITIUM_LOADERS != 1
 #include "tritium/model/families/mu.h"
 #include "tritium/model/families/t5gemma.h"
-#include "tritium/model/load.h"
+#endif
 
 TRITIUM_NAMESPACE_BEGIN
+
+/// The family of a checkpoint with two stacks; null when it has none of them. Errors: invalid_file.
+TRITIUM_LOADER Result<const EncoderDecoderFamily*> find_encoder_decoder_family(const Checkpoint& checkpoint);
+
+/// Loads and packs both stacks. The checkpoint is not needed afterwards; its files are, as with load_model(). Errors: the same.
+TRITIUM_LOADER Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkpoint,
+                                                                const LoadOptions& options, const Executor& executor);
+
+#if TRITIUM_LOADERS != 1
 
 /// Every family of encoder-decoder models.
 inline constexpr const EncoderDecoderFamily* kEncoderDecoderFamilies[] = {&mu::kFamily, &t5gemma::kFamily};
 
-/// The family of a checkpoint with two stacks; null when it has none of them. Errors: invalid_file.
-inline Result<const EncoderDecoderFamily*> find_encoder_decoder_family(const Checkpoint& checkpoint) {
+TRITIUM_LOADER Result<const EncoderDecoderFamily*> find_encoder_decoder_family(const Checkpoint& checkpoint) {
   return no_throw([&]() -> Result<const EncoderDecoderFamily*> {
     const EncoderDecoderFamily* none = nullptr;
     if (checkpoint.kind() != Checkpoint::Kind::safetensors) return none;
@@ -28,9 +39,8 @@ inline Result<const EncoderDecoderFamily*> find_encoder_decoder_family(const Che
   });
 }
 
-/// Loads and packs both stacks. The checkpoint is not needed afterwards; its files are, as with load_model(). Errors: the same.
-inline Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkpoint, const LoadOptions& options,
-                                                        const Executor& executor) {
+TRITIUM_LOADER Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkpoint,
+                                                                const LoadOptions& options, const Executor& executor) {
   return no_throw([&]() -> Result<EncoderDecoderModel> {
     TRITIUM_ASSIGN(const EncoderDecoderFamily* family, find_encoder_decoder_family(checkpoint));
     if (family == nullptr) {
@@ -62,5 +72,7 @@ inline Result<EncoderDecoderModel> load_encoder_decoder(const Checkpoint& checkp
     return model;
   });
 }
+
+#endif
 
 TRITIUM_NAMESPACE_END

@@ -111,10 +111,14 @@ struct PairsDot {
     Unroll<N>([&](auto c) TRITIUM_LAMBDA { y[c] = hn::BitCast(DF(), at(c)); });
     Unroll<R>([&](auto r) TRITIUM_LAMBDA {
       const VF v = hn::Set(DF(), x[r][i]);
-      Unroll<N>([&](auto c) TRITIUM_LAMBDA {
-        asm("vdpbf16ps %2, %1, %0" : "+v"(sum[r][c].raw) : "v"(v.raw), "v"(y[c].raw));
-      });
+      Unroll<N>([&](auto c) TRITIUM_LAMBDA { sum[r][c] = Dot(sum[r][c], v, y[c]); });
     });
+  }
+
+ private:
+  static HWY_INLINE VF Dot(VF sum, VF x, VF y) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(x.raw), "v"(y.raw));
+    return sum;
   }
 };
 #endif
