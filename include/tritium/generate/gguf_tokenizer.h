@@ -12,6 +12,7 @@
 #include <unordered_set>
 
 #include "tritium/generate/text_model.h"
+#include "tritium/text/tokenizer_model.h"
 
 TRITIUM_NAMESPACE_BEGIN
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "tritium/format/pack.h"
+#include "tritium/model/families.h"
 #include "tritium/model/load.h"
 
 TRITIUM_NAMESPACE_BEGIN
