@@ -136,7 +136,7 @@ Result<std::vector<tritium::jinja::Segment>> render(const Loaded& loaded, const 
   }
   if (messages == nullptr && n != 0) return null_pointer("messages");
   using Json = nlohmann::ordered_json;
-  tritium::JsonTree<Json> tree(Json(Json::value_t::array));
+  tritium::JsonTree<Json> tree = Json(Json::value_t::array);
   Json& list = tree.get();
   list.get_ref<Json::array_t&>().reserve(n);  // so that adding one cannot fail
   for (std::size_t i = 0; i < n; ++i) {
@@ -146,7 +146,7 @@ Result<std::vector<tritium::jinja::Segment>> render(const Loaded& loaded, const 
     if (!tritium::is_valid_utf8(messages[i].role) || !tritium::is_valid_utf8(messages[i].content)) {
       return tritium::make_error(Errc::invalid_argument, "bad message", where, "UTF-8", "other bytes");
     }
-    tritium::JsonTree<Json> message(Json(Json::value_t::object));
+    tritium::JsonTree<Json> message = Json(Json::value_t::object);
     tritium::reserve_members(message.get(), 2);
     message.get()["role"] = messages[i].role;
     message.get()["content"] = messages[i].content;

@@ -22,6 +22,7 @@
 #include "tritium/core/no_throw.h"
 #include "tritium/core/status.h"
 #include "tritium/text/jinja.h"
+#include "tritium/text/jinja/lexer.h"
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -41,8 +42,9 @@ struct RenderOptions {
 inline std::string template_digest(std::string_view source) {
   std::uint64_t h = 0xCBF29CE484222325u;
   for (const char c : source) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
-  std::string digits = jinja::detail::integer_digits(h, 16, false);
-  return std::string(16 - digits.size(), '0') + digits;
+  std::string digits(16, '0');
+  for (std::size_t i = 16; i-- > 0; h >>= 4) digits[i] = "0123456789abcdef"[h & 15];
+  return digits;
 }
 
 /// A family's own form, for models whose file has no template.
@@ -179,7 +181,7 @@ class ChatTemplate {
       static const std::vector<std::string_view> roles = {"system", "user",     "assistant", "tool",  "developer",
                                                           "model",  "function", "ipython",   "tools", "documents"};
       jinja::Trust trust{{"add_generation_prompt"}, roles};
-      JsonTree<Json> tree(Json(Json::value_t::object));
+      JsonTree<Json> tree = Json(Json::value_t::object);
       Json& variables = tree.get();
       const bool extra = !options.variables.is_null();
       reserve_members(variables, 6 + (extra ? options.variables.size() : 0));
@@ -219,7 +221,7 @@ class ChatTemplate {
     };
     if (!messages.is_array()) return bad("messages", "an array", messages.type_name());
     if (messages.empty()) return bad("messages", "at least one message", "none");
-    JsonTree<Json> tree(Json(Json::value_t::array));
+    JsonTree<Json> tree = Json(Json::value_t::array);
     Json& out = tree.get();
     out.get_ref<Json::array_t&>().reserve(messages.size());  // so that adding one cannot fail
     for (const Json& message : messages) {
@@ -230,7 +232,7 @@ class ChatTemplate {
         const auto member = message.find(name);
         if (reasoning == nullptr && member != message.end() && !member->is_null()) reasoning = &*member;
       }
-      JsonTree<Json> members(Json(Json::value_t::object));
+      JsonTree<Json> members = Json(Json::value_t::object);
       Json& kept = members.get();
       reserve_members(kept, message.size() + 2);
       if (reasoning != nullptr) copy_into(*reasoning, kept["thinking"]);

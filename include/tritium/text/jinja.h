@@ -19,6 +19,8 @@
 
 #include "tritium/core/no_throw.h"
 #include "tritium/core/status.h"
+#include "tritium/text/jinja/value.h"
+#if TRITIUM_LOADERS != 1
 #include "tritium/text/jinja/filters.h"
 #include "tritium/text/jinja/format.h"
 #include "tritium/text/jinja/from_json.h"
@@ -27,6 +29,7 @@
 #include "tritium/text/jinja/operators.h"
 #include "tritium/text/jinja/parser.h"
 #include "tritium/text/jinja/scope.h"
+#endif
 
 TRITIUM_NAMESPACE_BEGIN
 
@@ -59,45 +62,54 @@ struct Rendered {
   }
 };
 
+struct Program;
+
 /// A parsed template. Copies share the tree; any number of threads may render it.
 class Template {
  public:
   /// Parses `source`. Errors: out_of_range when it is longer than limits.template_bytes or nested deeper than
   /// limits.depth, invalid_argument when it is not UTF-8 or not a template, unsupported for tags that need other files.
-  static Result<Template> parse(std::string_view source, const Limits& limits = {}) {
-    if (source.size() > limits.template_bytes) {
-      return make_error(Errc::out_of_range, "the template is too long", "template",
-                        "at most " + std::to_string(limits.template_bytes) + " bytes", std::to_string(source.size()));
-    }
-    if (!utf8_valid(source)) return make_error(Errc::invalid_argument, "the template is not valid UTF-8", "template");
-    return no_throw([&]() -> Result<Template> {
-      TRITIUM_ASSIGN(std::unique_ptr<Program> program, Parser::run(source, limits.depth));
-      TRITIUM_TRY(Resolver::run(*program));
-      return Template(std::move(program));
-    });
-  }
+  static Result<Template> parse(std::string_view source, const Limits& limits = {});
 
   /// Renders with the members of the object `variables`. An empty `clock` means the system's local time.
   /// Errors: what the template raises or does wrong (invalid_argument), limits passed (out_of_range), features that
   /// chat templates have no use for and integers past 64 bits (unsupported).
   [[nodiscard]] Result<Rendered> render(const nlohmann::ordered_json& variables, const Trust& trust = {},
-                                        const Limits& limits = {}, Clock clock = {}) const {
-    return no_throw([&]() -> Result<Rendered> {
-      Interpreter interpreter(*program_, limits, std::move(clock));
-      TRITIUM_ASSIGN(const Value text, interpreter.render(variables, trust));
-      Rendered out;
-      out.text = text.str().text;
-      out.origin = text.str().origin;
-      out.steps = limits.fuel - interpreter.heap().fuel_left();
-      return out;
-    });
-  }
+                                        const Limits& limits = {}, Clock clock = {}) const;
 
  private:
-  explicit Template(std::unique_ptr<Program> program) : program_(std::move(program)) {}
+  explicit Template(std::shared_ptr<const Program> program) : program_(std::move(program)) {}
 
   std::shared_ptr<const Program> program_;
 };
+
+#if TRITIUM_LOADERS != 1
+TRITIUM_LOADER Result<Template> Template::parse(std::string_view source, const Limits& limits) {
+  if (source.size() > limits.template_bytes) {
+    return make_error(Errc::out_of_range, "the template is too long", "template",
+                      "at most " + std::to_string(limits.template_bytes) + " bytes", std::to_string(source.size()));
+  }
+  if (!utf8_valid(source)) return make_error(Errc::invalid_argument, "the template is not valid UTF-8", "template");
+  return no_throw([&]() -> Result<Template> {
+    TRITIUM_ASSIGN(std::unique_ptr<Program> program, Parser::run(source, limits.depth));
+    TRITIUM_TRY(Resolver::run(*program));
+    return Template(std::move(program));
+  });
+}
+
+TRITIUM_LOADER Result<Rendered> Template::render(const nlohmann::ordered_json& variables, const Trust& trust,
+                                                 const Limits& limits, Clock clock) const {
+  return no_throw([&]() -> Result<Rendered> {
+    Interpreter interpreter(*program_, limits, std::move(clock));
+    TRITIUM_ASSIGN(const Value text, interpreter.render(variables, trust));
+    Rendered out;
+    out.text = text.str().text;
+    out.origin = text.str().origin;
+    out.steps = limits.fuel - interpreter.heap().fuel_left();
+    return out;
+  });
+}
+#endif
 
 }  // namespace jinja
 

@@ -31,15 +31,6 @@ namespace jinja {
 
 class Interpreter;
 
-/// The local time that strftime_now shows.
-using Clock = std::function<std::tm()>;
-
-/// Which of the variables count as written by the template's author; everything else in them is the user's.
-struct Trust {
-  std::vector<std::string_view> variables;  ///< names of variables, such as bos_token
-  std::vector<std::string_view> roles;      ///< values of `role` in the elements of the variable `messages`
-};
-
 enum class Step : std::uint8_t { item, end, error };
 
 /// Reads any iterable from its beginning.

@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <ctime>
+#include <functional>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -37,6 +39,15 @@ struct Limits {
   std::size_t output_bytes = 4u << 20;      ///< longest string, the rendered text included
   std::size_t memory_bytes = 64u << 20;     ///< bytes alive at one time, beside the variables passed in
   std::size_t template_bytes = 256u << 10;  ///< longest source
+};
+
+/// The local time that strftime_now shows.
+using Clock = std::function<std::tm()>;
+
+/// Which of the variables count as written by the template's author; everything else in them is the user's.
+struct Trust {
+  std::vector<std::string_view> variables;  ///< names of variables, such as bos_token
+  std::vector<std::string_view> roles;      ///< values of `role` in the elements of the variable `messages`
 };
 
 enum class Kind : std::uint8_t {
