@@ -35,7 +35,7 @@
 #endif
 
 // 0: functions that open and load are inline. 1: they are declared, and the compiled library tritium::model defines them, which
-// spares a program over tritium/model.h half of its compile time. 2: that library's own file.
+// spares a program over tritium/model.h two thirds of its compile time. 2: that library's own file.
 #ifndef TRITIUM_LOADERS
 /// 1: functions that open and load are declared only, and compiled in tritium::model.
 #define TRITIUM_LOADERS 0
