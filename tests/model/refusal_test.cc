@@ -13,6 +13,16 @@ using namespace tritium;
 
 namespace {
 
+/// What the family of a GGUF architecture makes of a file's metadata.
+Result<ModelSpec> gguf_spec(std::string_view architecture, const GgufFile& file) {
+  const Family* family = nullptr;
+  for (const Family* known : kFamilies) {
+    for (const std::string_view name : known->gguf_architectures) family = name == architecture ? known : family;
+  }
+  REQUIRE(family != nullptr);
+  return family->from_gguf(file);
+}
+
 /// A golden folder with another config.json: `edits` replaces keys, null removes them.
 class EditedFolder {
  public:
@@ -205,13 +215,7 @@ TEST_CASE("facts of GGUF metadata that a graph does not compute are refused by n
       require_ok(writer.begin(path));
       require_ok(writer.finish());
       const GgufFile file = value_of(GgufFile::open(path));
-      const Family* family = nullptr;
-      for (const Family* known : kFamilies) {
-        for (const std::string_view name : known->gguf_architectures)
-          family = name == extra.architecture ? known : family;
-      }
-      REQUIRE(family != nullptr);
-      const Result<ModelSpec> spec = family->from_gguf(file);
+      const Result<ModelSpec> spec = gguf_spec(extra.architecture, file);
       if (!with) {
         value_of(spec);
         continue;
@@ -282,12 +286,7 @@ TEST_CASE("GGUF metadata that contradicts itself is refused", "[refusal]") {
         require_ok(writer.append("rope_factors_long.weight", std::as_bytes(std::span(factors))));
       require_ok(writer.finish());
       const GgufFile file = value_of(GgufFile::open(path));
-      const Family* family = nullptr;
-      for (const Family* known : kFamilies) {
-        for (const std::string_view name : known->gguf_architectures) family = name == c.architecture ? known : family;
-      }
-      REQUIRE(family != nullptr);
-      const Result<ModelSpec> spec = family->from_gguf(file);
+      const Result<ModelSpec> spec = gguf_spec(c.architecture, file);
       if (!contradicts) {
         value_of(spec);
         continue;

@@ -79,14 +79,13 @@ class KvCache {
     const std::size_t slot = position % l.positions;
     const std::size_t group = type_ == KvType::int8 ? kKeyGroup : l.head_dim;
     float* scale = key_scales(l, head, slot / kPanelRows * kPanelRows);
-    const std::size_t in_panel = slot % kPanelRows * (type_ == KvType::bf16 ? 2 : 1);
     for (std::size_t i = 0; i < l.head_dim; i += group) {
       kernels.store_kv(k + i, std::min(group, l.head_dim - i), kPanelRows, type_,
-                       at(keys(l, head), (slot / kPanelRows * l.key_width + i) * kPanelRows + in_panel),
+                       at(keys(l, head), kv_key_at(type_, l.key_width, slot, i)),
                        scale == nullptr ? nullptr : scale + i / group * kPanelRows + slot % kPanelRows);
     }
-    const std::size_t stride = type_ == KvType::bf16 ? 2 : 1;
-    std::byte* row = at(values(l, head), slot / stride * stride * l.value_stride + slot % stride);
+    const std::size_t stride = kv_pair(type_);
+    std::byte* row = at(values(l, head), kv_value_at(type_, l.value_stride, slot));
     kernels.store_kv(v, l.head_dim, stride, type_, row, value_scales(l, head, slot));
     for (std::size_t i = l.head_dim; i < l.value_stride; ++i)
       std::memset(at(row, i * stride), 0, kv_element_bytes(type_));

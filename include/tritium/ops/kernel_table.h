@@ -69,9 +69,19 @@ enum class KvType : std::uint8_t { f32, f16, int8, bf16 };
 /// Bytes of a number in the cache.
 constexpr std::size_t kv_element_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::int8 ? 1 : 2; }
 
+/// Dimensions of a key, and positions of values, that lie next to each other: pairs in bf16.
+constexpr std::size_t kv_pair(KvType type) { return type == KvType::bf16 ? 2 : 1; }
+
 /// Dimensions that a cached key has room for: of bf16 a whole number of pairs.
-constexpr std::size_t kv_key_width(KvType type, std::size_t head_dim) {
-  return type == KvType::bf16 ? round_up(head_dim, 2) : head_dim;
+constexpr std::size_t kv_key_width(KvType type, std::size_t head_dim) { return round_up(head_dim, kv_pair(type)); }
+
+/// Element at which dimension `dim`, the first of its pair, of a position's key lies in panels of `width` dimensions.
+constexpr std::size_t kv_key_at(KvType type, std::size_t width, std::size_t position, std::size_t dim) {
+  return (position / kPanelRows * width + dim) * kPanelRows + position % kPanelRows * kv_pair(type);
+}
+/// Element at which a position's value begins in rows of `stride` dimensions; its elements are kv_pair() apart.
+constexpr std::size_t kv_value_at(KvType type, std::size_t stride, std::size_t position) {
+  return position / kv_pair(type) * kv_pair(type) * stride + position % kv_pair(type);
 }
 
 /// Dimensions of an int8 key under one scale. Keys, unlike values, have channels many times as large as the rest.

@@ -316,17 +316,12 @@ class SelfTest {
       for (std::size_t i = 0; i < kStride; ++i) v[i] = (uniform() - 0.5f) * size;
       for (std::size_t i = 0; i < kDim; i += kKeyGroup) {
         const std::size_t n = std::min(kKeyGroup, kDim - i);
-        const auto in_panel = [&](std::size_t width, std::size_t at) {
-          return (j / kPanelRows * width + at) * kPanelRows + j % kPanelRows;
-        };
-        const std::size_t at = in_panel(kDim, i) + (type == KvType::bf16 ? j % kPanelRows : 0);
-        table_.store_kv(k + i, n, kPanelRows, type, cached_keys.data() + at * element,
-                        &key_scales[in_panel(kGroups, i / kKeyGroup)]);
+        table_.store_kv(k + i, n, kPanelRows, type, cached_keys.data() + kv_key_at(type, kDim, j, i) * element,
+                        &key_scales[kv_key_at(KvType::f32, kGroups, j, i / kKeyGroup)]);
         as_cached(type, k + i, n);
       }
-      const std::size_t stride = type == KvType::bf16 ? 2 : 1;
-      const std::size_t row = j / stride * stride * kStride + j % stride;
-      table_.store_kv(v, kStride, stride, type, cached_values.data() + row * element, &value_scales[j]);
+      table_.store_kv(v, kStride, kv_pair(type), type, cached_values.data() + kv_value_at(type, kStride, j) * element,
+                      &value_scales[j]);
       as_cached(type, v, kStride);
     }
     std::vector<float> out(kStride);
